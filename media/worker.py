@@ -1,0 +1,241 @@
+"""The loop of a relay worker: one call that returns when it is told to stop.
+
+Each round applies commands, receives a batch, forwards it, drains the taps, does what the clock asks for and flushes
+what is to be sent. It sleeps in `ppoll` only when a round found nothing to do.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from media.atomics import full_fence, load_acquire, store_release
+from media.commands import apply_commands
+from media.feedback import RETRANSMISSIONS_PER_SECOND
+from media.forward import restart_mirror
+from media.ingress import PUNTS_PER_SECOND, accept_packet, receive_datagram
+from media.jit import helper, integer, kernel
+from media.keyframe_requests import ask_for_keyframe, want_keyframe
+from media.memory import (
+    TAP_DATA,
+    TAP_META,
+    count,
+    inbound_at,
+    packets_at,
+    peer_at,
+    record_at,
+    words_at,
+)
+from media.missing import ask_again
+from media.native import (
+    CLOCK_MONOTONIC,
+    CLOCK_REALTIME,
+    MMSGHDR,
+    MSG_DONTWAIT,
+    MSG_TRUNC,
+    TIMESPEC,
+    clock_gettime,
+    ppoll,
+    read,
+    recvmmsg,
+    write,
+)
+from media.reports import send_reports
+from media.ring import release_slot, slot_to_read
+from media.send import MESSAGE_SIZE, flush_sends
+from media.tables import (
+    CONTEXT,
+    RECEIVE_BATCH,
+    RECEIVE_STRIDE,
+    RING_CURSOR_WORDS,
+    RING_READ,
+    RING_WRITTEN,
+    SEND_BATCH,
+    SEND_EAGERLY,
+    SOCKADDR_BYTES,
+    TAP,
+    TAP_KEYFRAME_REQUEST,
+    TAP_PACKET,
+)
+from media.taps import cursors_of, ring_of, slot_of
+from media.verdicts import Verdict
+
+TICK_NS = 10_000_000
+REPORT_PHASES = 100
+"""Ticks between two reports to one peer: reports of all peers spread evenly over a second."""
+
+UNKNOWN_CHECKS_PER_TICK = 64
+"""STUN from unproven addresses punted per tick: 6,400 joins a second, and no more of a flood than that."""
+
+NTP_EPOCH_S = 2_208_988_800
+"""From NTP's zero, 1900, to that of CLOCK_REALTIME, 1970 (RFC 5905)."""
+
+TAP_BATCH = 256
+"""Packets taken from one tap per round, so that a busy neighbour cannot starve this worker's own socket."""
+
+
+@kernel
+def run_worker(address: int) -> None:
+    """Serve until a STOP command. `address`: of a CONTEXT record prepared by `media.state`."""
+    context = record_at(CONTEXT, address)
+    context.now_ns = _now(context, CLOCK_MONOTONIC)
+    context.wall_offset_ns = _now(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
+    context.next_tick_ns = context.now_ns + TICK_NS
+    context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
+    awake_since = context.now_ns
+    while context.stopping == 0:
+        apply_commands(context)
+        received = _receive_batch(context)
+        taken = _drain_taps(context)
+        if context.now_ns >= context.next_tick_ns:
+            _tick(context)
+        if context.send_count != 0:
+            flush_sends(context)
+        if context.events_pending != 0 or context.acknowledgement_pending != 0:
+            _wake_control_plane(context)
+        if received == 0 and taken == 0 and context.stopping == 0:
+            context.busy_ns += _now(context, CLOCK_MONOTONIC) - awake_since
+            _sleep(context)
+            awake_since = _now(context, CLOCK_MONOTONIC)
+    _wake_control_plane(context)
+
+
+@helper
+def _now(context: Any, clock: int) -> int:
+    clock_gettime(np.int32(clock), context.clock)
+    time = record_at(TIMESPEC, context.clock)
+    return time.seconds * 1_000_000_000 + time.nanoseconds
+
+
+@kernel
+def _receive_batch(context: Any) -> int:
+    received = integer(
+        recvmmsg(
+            np.int32(context.socket),
+            context.receive_messages,
+            np.uint32(RECEIVE_BATCH),
+            np.int32(MSG_DONTWAIT),
+            np.uint64(0),
+        )
+    )
+    context.now_ns = _now(context, CLOCK_MONOTONIC)
+    if received <= 0:
+        return 0
+    context.batches += 1
+    context.send_limit = SEND_EAGERLY if received == 1 else SEND_BATCH
+    for index in range(received):
+        message = record_at(MMSGHDR, context.receive_messages + index * MESSAGE_SIZE)
+        if (message.flags & MSG_TRUNC) != 0:
+            count(context, Verdict.TRUNCATED)
+        else:
+            receive_datagram(
+                context,
+                context.receive_bytes + index * RECEIVE_STRIDE,
+                context.receive_addresses + index * SOCKADDR_BYTES,
+                integer(message.length),
+            )
+        message.name_length = SOCKADDR_BYTES
+    return received
+
+
+@kernel
+def _drain_taps(context: Any) -> int:
+    taken = integer(0)
+    for writer in range(context.workers):
+        if writer == context.worker:
+            continue
+        ring = ring_of(context, writer, context.worker)
+        for _ in range(TAP_BATCH):
+            index = slot_to_read(cursors_of(context, ring), context.tap_mask)
+            if index < 0:
+                break
+            _take_tapped(context, slot_of(context, ring, index))
+            release_slot(cursors_of(context, ring))
+            taken += 1
+    return taken
+
+
+@kernel
+def _take_tapped(context: Any, place: int) -> None:
+    record = record_at(TAP, place)
+    if record.inbound < 0 or record.inbound >= context.inbound_capacity:
+        return
+    inbound = inbound_at(context, record.inbound)
+    if inbound.generation != record.generation:
+        return  # the row was retired while this was under way
+    if record.kind == TAP_PACKET:
+        meta = packets_at(context.packet)
+        meta[0] = packets_at(place + TAP_META)[0]
+        if inbound.ssrc != meta[0].ssrc:
+            restart_mirror(context, record.inbound, meta[0].ssrc)
+        inbound.packets += 1
+        accept_packet(context, integer(record.inbound), place + TAP_DATA)
+    elif record.kind == TAP_KEYFRAME_REQUEST:
+        want_keyframe(context, integer(record.inbound))
+    else:
+        inbound.report_ntp = record.report_ntp
+        inbound.report_timestamp = record.report_timestamp
+        inbound.report_arrival_ns = record.report_arrival_ns
+
+
+@kernel
+def _tick(context: Any) -> None:
+    context.next_tick_ns = context.now_ns + TICK_NS
+    context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
+    if context.repairs_pending != 0:
+        context.repairs_pending = 0
+        for row in range(context.inbound_limit):
+            inbound = inbound_at(context, row)
+            if inbound.keyframe_wanted != 0 and not ask_for_keyframe(context, row):
+                context.repairs_pending = 1
+            if inbound.missing_count != 0:
+                ask_again(context, row)
+                context.repairs_pending = 1
+    phase = context.report_cursor
+    context.report_cursor = (phase + 1) % REPORT_PHASES
+    for row in range(phase, context.peer_limit, REPORT_PHASES):
+        peer = peer_at(context, row)
+        peer.punt_budget = PUNTS_PER_SECOND
+        if peer.srtp_send != 0 and peer.address_length != 0:
+            peer.retransmission_budget = RETRANSMISSIONS_PER_SECOND
+            send_reports(context, row)
+
+
+@kernel
+def _wake_control_plane(context: Any) -> None:
+    context.events_pending = 0
+    context.acknowledgement_pending = 0
+    write(np.int32(context.event_fd), context.wake_count, 8)
+
+
+@kernel
+def _sleep(context: Any) -> None:
+    flags = words_at(context.sleep_flags, context.workers * 8)
+    mine = context.worker * 8
+    store_release(flags, mine, integer(1))
+    full_fence()
+    if not _has_mail(context):
+        timeout = integer(0)
+        if context.open_peers > 0:
+            # Absolute deadlines: a late wake-up does not shift the ticks behind it.
+            remaining = max(integer(0), context.next_tick_ns - context.now_ns)
+            time = record_at(TIMESPEC, context.clock)
+            time.seconds = remaining // 1_000_000_000
+            time.nanoseconds = remaining % 1_000_000_000
+            timeout = context.clock
+        context.sleeps += 1
+        if ppoll(context.poll, np.uint64(2), timeout, np.uint64(0)) > 0:
+            # Fails with EAGAIN, harmlessly, when it was the socket that woke us.
+            read(np.int32(context.wake_fd), context.wake_count + 8, 8)
+    store_release(flags, mine, integer(0))
+
+
+@helper
+def _has_mail(context: Any) -> bool:
+    for writer in range(context.workers):
+        if writer != context.worker:
+            cursors = words_at(
+                cursors_of(context, ring_of(context, writer, context.worker)), RING_CURSOR_WORDS
+            )
+            if load_acquire(cursors, RING_WRITTEN) != cursors[RING_READ]:
+                return True
+    return slot_to_read(context.command_cursors, context.command_mask) >= 0

@@ -1,0 +1,39 @@
+"""The media relay: peers offer SDP, tracks are published, subscribers get them. It knows no lobbies, names or HTTP.
+
+async with open_relay(RelayConfig(host="127.0.0.1")) as router:
+peer = router.add_peer("alice")
+result = peer.accept_offer(sdp, publish={"0": "microphone"})
+"""
+
+from media.state import Capacity
+from media.warm_up import warm_up
+from relay.certificate import Certificate
+from relay.errors import CapacityError, LocalProtocolError, RelayError, RemoteProtocolError
+from relay.negotiation import NegotiationResult, Refusal
+from relay.peer import Peer, PeerClosed, PeerConnected, PeerEvent, PeerState
+from relay.router import RelayConfig, Router, RouterStatistics, WorkerStatistics, open_relay
+from relay.track import Track, TrackStatistics
+
+__all__ = [
+    "Capacity",
+    "CapacityError",
+    "Certificate",
+    "LocalProtocolError",
+    "NegotiationResult",
+    "Peer",
+    "PeerClosed",
+    "PeerConnected",
+    "PeerEvent",
+    "PeerState",
+    "Refusal",
+    "RelayConfig",
+    "RelayError",
+    "RemoteProtocolError",
+    "Router",
+    "RouterStatistics",
+    "Track",
+    "TrackStatistics",
+    "WorkerStatistics",
+    "open_relay",
+    "warm_up",
+]

@@ -1,0 +1,270 @@
+"""The media relay: workers, peers, and what comes between them.
+
+`open_relay` is the only way in. Inside its scope the workers run; leaving it closes every peer, stops the workers,
+joins them and frees what they used.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from media.state import Capacity, SharedMemory
+from media.tables import NONE
+from media.warm_up import warm_up
+from relay.answer import HostCandidate
+from relay.certificate import Certificate
+from relay.errors import LocalProtocolError
+from relay.ice import peek_local_ufrag
+from relay.peer import Peer, PeerState
+from relay.stun import Address
+from relay.udp import advertised_addresses, open_udp_socket
+from relay.worker import Worker
+
+TIMER_INTERVAL_S: Final = 0.05
+"""How often due DTLS retransmissions are looked for while a handshake is under way; the shortest is 200 ms."""
+
+CONSENT_INTERVAL_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class RelayConfig:
+    """How to run the relay."""
+
+    host: str = "0.0.0.0"  # noqa: S104 - a media server is there to be reached
+    udp_port: int = 0
+    """Of the first worker; the others follow. 0: whatever is free."""
+    workers: int | None = None
+    """Default: one per core but one, at least one."""
+    public_addresses: tuple[str, ...] = ()
+    """What clients send to. Default: the machine's own addresses, or the bound one."""
+    keyframe_interval_ms: int = 500
+    """At most one keyframe request per stream and interval reaches a publisher."""
+    consent_timeout_s: float = 30.0
+    """A peer silent for this long is closed (RFC 7675)."""
+    capacity: Capacity = field(default_factory=Capacity)
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True)
+class WorkerStatistics:
+    """One worker, racily read."""
+
+    udp_port: int
+    peers: int
+    rows: Mapping[str, int]
+    verdicts: Mapping[str, int]
+    busy_s: float
+    control_datagrams_dropped: int
+
+
+@dataclass(frozen=True)
+class RouterStatistics:
+    """The whole relay, racily read."""
+
+    peers: int
+    tracks: int
+    outbound_streams: int
+    verdicts: Mapping[str, int]
+    workers: tuple[WorkerStatistics, ...]
+
+
+@asynccontextmanager
+async def open_relay(config: RelayConfig | None = None) -> AsyncIterator["Router"]:
+    """Run a media relay for the length of a scope.
+
+    Compiles the kernels first if need be, in a thread: up to two minutes once, milliseconds from then on.
+    Raises: LocalProtocolError when an address cannot be used or a port is taken.
+    """
+    config = config or RelayConfig()
+    await trio.to_thread.run_sync(warm_up)
+    router = Router(config)
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                for worker in router.workers:
+                    await nursery.start(worker.run, router)
+                nursery.start_soon(router.run_timers)
+                yield router
+            finally:
+                router.close()
+                nursery.cancel_scope.cancel()
+    finally:
+        # Only now: closing peers tells the workers, and some may never have begun to run.
+        for worker in router.workers:
+            worker.release()
+
+
+class Router:
+    """The relay's public face. Made by `open_relay`; every method runs on the Trio thread and returns at once."""
+
+    def __init__(self, config: RelayConfig) -> None:
+        self._config = config
+        self._addresses = advertised_addresses(config.host, config.public_addresses)
+        self._certificate = config.certificate or Certificate.generate()
+        self._peers: dict[str, Peer] = {}
+        self._by_ufrag: dict[str, Peer] = {}
+        self._by_row: dict[tuple[int, int], Peer] = {}
+        self._arrivals = trio.Event()
+        self._closed = False
+        self.unclaimed_checks = 0
+        """STUN datagrams that named no peer of the worker they came to."""
+        self.workers = _make_workers(config)
+
+    @property
+    def udp_ports(self) -> tuple[int, ...]:
+        """One per worker."""
+        return tuple(worker.port for worker in self.workers)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What clients are told to send to."""
+        return self._addresses
+
+    @property
+    def peers(self) -> Mapping[str, Peer]:
+        """Open peers by id."""
+        return self._peers
+
+    def add_peer(self, label: str = "") -> Peer:
+        """Make a peer on the worker that has the fewest.
+
+        Raises: CapacityError when that one is full, LocalProtocolError when the relay is closed.
+        """
+        if self._closed:
+            raise LocalProtocolError("the relay is closed")
+        worker = min(self.workers, key=lambda one: one.load)
+        peer = Peer(
+            label=label,
+            worker=worker,
+            certificate=self._certificate,
+            candidates=tuple(HostCandidate(address, worker.port) for address in self._addresses),
+            announce=self._announce,
+            forget=self._forget,
+        )
+        worker.load += 1
+        self._peers[peer.id] = peer
+        self._by_row[worker.index, peer.row.index] = peer
+        self._arrivals.set()
+        return peer
+
+    def statistics(self) -> RouterStatistics:
+        """Counters of all workers and their sum."""
+        workers = tuple(
+            WorkerStatistics(
+                udp_port=worker.port,
+                peers=worker.load,
+                rows=worker.rows_in_use(),
+                verdicts=worker.verdicts(),
+                busy_s=int(worker.memory.context["busy_ns"][0]) / 1e9,
+                control_datagrams_dropped=worker.control_datagrams_dropped,
+            )
+            for worker in self.workers
+        )
+        names = workers[0].verdicts
+        return RouterStatistics(
+            peers=len(self._peers),
+            tracks=sum(len(peer.tracks) for peer in self._peers.values()),
+            outbound_streams=sum(one.rows["outbound"] for one in workers),
+            verdicts={name: sum(one.verdicts[name] for one in workers) for name in names},
+            workers=workers,
+        )
+
+    def close(self) -> None:
+        """Close every peer. `open_relay` does this when its scope is left."""
+        self._closed = True
+        for peer in list(self._peers.values()):
+            peer.close("the relay is shutting down")
+
+    def receive_datagram(
+        self, worker: Worker, data: bytes, source: Address, peer_row: int, now_ns: int
+    ) -> None:
+        """See `EventHandler`."""
+        if data[0] < 4:
+            ufrag = peek_local_ufrag(data)
+            peer = self._by_ufrag.get(ufrag) if ufrag is not None else None
+            if peer is None or peer.worker is not worker:
+                self.unclaimed_checks += 1
+            else:
+                peer.transport.receive_stun(data, source, now_ns)
+            return
+        peer = self._by_row.get((worker.index, peer_row)) if peer_row != NONE else None
+        if peer is not None:
+            peer.transport.receive_dtls(data, now_ns)
+
+    def discover_stream(self, worker: Worker, peer_row: int, ssrc: int, payload_type: int, mid: str) -> None:
+        """See `EventHandler`."""
+        peer = self._by_row.get((worker.index, peer_row))
+        if peer is not None:
+            peer.bind_discovered_stream(ssrc, payload_type, mid)
+
+    async def run_timers(self) -> None:
+        """Retransmit DTLS, close peers that have fallen silent. Sleeps while there are no peers."""
+        next_consent = trio.current_time()
+        while True:
+            if not self._peers:
+                self._arrivals = trio.Event()
+                await self._arrivals.wait()
+            await trio.sleep(TIMER_INTERVAL_S)
+            now_ns = time.monotonic_ns()
+            for peer in [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTING]:
+                due = peer.transport.next_timeout_ns()
+                if due is not None and due <= now_ns:
+                    peer.transport.handle_timeout(now_ns)
+            if trio.current_time() >= next_consent:
+                next_consent = trio.current_time() + CONSENT_INTERVAL_S
+                self._check_consent(now_ns)
+
+    def _check_consent(self, now_ns: int) -> None:
+        limit_ns = int(self._config.consent_timeout_s * 1e9)
+        for peer in list(self._peers.values()):
+            if now_ns - max(peer.created_ns, peer.transport.last_heard_ns()) > limit_ns:
+                seconds = f"{self._config.consent_timeout_s:g} s"
+                silent = peer.state is PeerState.CONNECTED
+                peer.close(f"nothing heard for {seconds}" if silent else f"not connected within {seconds}")
+
+    def _announce(self, peer: Peer, ufrag: str) -> None:
+        if peer.ufrags:  # an ICE restart: of all former credentials only the last ones may still be valid
+            for stale in set(peer.ufrags).difference(peer.transport.valid_ufrags):
+                peer.ufrags.remove(stale)
+                del self._by_ufrag[stale]
+        self._by_ufrag[ufrag] = peer
+        peer.ufrags.append(ufrag)
+
+    def _forget(self, peer: Peer) -> None:
+        peer.worker.load -= 1
+        del self._peers[peer.id]
+        del self._by_row[peer.worker.index, peer.row.index]
+        for ufrag in peer.ufrags:
+            del self._by_ufrag[ufrag]
+
+
+def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
+    number = config.workers if config.workers is not None else max(1, (os.cpu_count() or 1) - 1)
+    if not 1 <= number <= 64:
+        raise LocalProtocolError(f"{number} workers asked for; expected 1 to 64")
+    if config.udp_port and config.udp_port + number > 65536:
+        raise LocalProtocolError(f"{number} workers from UDP port {config.udp_port} on run over port 65535")
+    shared = SharedMemory(number, config.capacity)
+    workers: list[Worker] = []
+    try:
+        for index in range(number):
+            socket = open_udp_socket(config.host, config.udp_port + index if config.udp_port else 0)
+            workers.append(
+                Worker(
+                    index=index,
+                    shared=shared,
+                    capacity=config.capacity,
+                    socket=socket,
+                    keyframe_interval_ns=config.keyframe_interval_ms * 1_000_000,
+                )
+            )
+    except BaseException:
+        for worker in workers:
+            worker.release()
+        raise
+    return tuple(workers)

@@ -1,0 +1,248 @@
+"""A published track, and the mirrors through which subscribers on other workers get it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from media.operations import Operation
+from media.tables import AUDIO, NONE, VIDEO
+from relay.errors import LocalProtocolError
+from relay.worker import Row, Worker
+
+if TYPE_CHECKING:
+    from relay.peer import Peer
+
+Kind = Literal["audio", "video"]
+
+KINDS: Final = {"audio": AUDIO, "video": VIDEO}
+CLOCK_RATES_HZ: Final = {"audio": 48_000, "video": 90_000}
+"""Every codec the relay forwards has the clock rate of its kind."""
+
+MAX_INBOUND_STREAMS: Final = 8
+"""SSRCs one track may use, all told; a client that invents more is not heard on them."""
+
+SILENCE_AFTER_NS: Final = 500_000_000
+"""A level this old says nothing: the publisher's DTX has stopped sending."""
+
+
+@dataclass(frozen=True)
+class TrackStatistics:
+    """Counters of a track since it was published, racily read."""
+
+    packets_received: int
+    bytes_received: int
+    packets_lost: int
+    jitter_ms: float
+    subscribers: int
+
+
+@dataclass(frozen=True)
+class _Repair:
+    """An RTX stream."""
+
+    row: Row
+    repaired_ssrc: int
+
+
+@dataclass
+class _Mirror:
+    """The track's stand-in on another worker."""
+
+    track: Row
+    inbound: Row
+    tap: Row  # the outbound row on the home worker that feeds it
+    subscribers: int = 0
+
+
+class Track:
+    """One audio or video stream a peer publishes.
+
+    Subscribers are attached through `Peer`. A closed track feeds nobody; its rows are free once acknowledged.
+    """
+
+    def __init__(self, *, track_id: str, kind: Kind, label: str, peer: "Peer", worker: Worker) -> None:
+        self.id = track_id
+        self.kind: Kind = kind
+        self.label = label
+        self.peer = peer
+        self._worker = worker
+        self._row = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[kind],))
+        self._streams: dict[int, Row] = {}
+        self._repairs: dict[int, _Repair] = {}
+        self._mirrors: dict[Worker, _Mirror] = {}
+        self._active: Row | None = None
+        self._muted = False
+        self.closed = False
+
+    @property
+    def muted(self) -> bool:
+        """Whether the relay withholds the track from everybody."""
+        return self._muted
+
+    def set_muted(self, muted: bool) -> None:
+        """Stop or resume forwarding. Subscribers see a pause, not a loss."""
+        if self.closed:
+            raise LocalProtocolError(f"track {self.id} is closed")
+        self._muted = muted
+        self._worker.post(Operation.SET_MUTED, self._row.index, (int(muted),))
+        for worker, mirror in self._mirrors.items():
+            worker.post(Operation.SET_MUTED, mirror.track.index, (int(muted),))
+
+    @property
+    def level_dbov(self) -> int:
+        """Smoothed RFC 6464 audio level: 0 is the loudest, 127 silence (also when nothing is known)."""
+        if self.closed or self._muted:
+            return 127
+        row = self._worker.memory.tracks[self._row.index]
+        if int(self._worker.memory.context["now_ns"][0]) - int(row["level_ns"]) > SILENCE_AFTER_NS:
+            return 127
+        return round(float(row["level_dbov"]))
+
+    @property
+    def ssrcs(self) -> frozenset[int]:
+        """Media SSRCs bound to this track."""
+        return frozenset(self._streams)
+
+    def statistics(self) -> TrackStatistics:
+        """Counters of all its inbound streams."""
+        rows = [self._worker.memory.inbound[row.index] for row in self._streams.values()]
+        clock_rate = CLOCK_RATES_HZ[self.kind]
+        return TrackStatistics(
+            packets_received=sum(int(row["packets"]) for row in rows),
+            bytes_received=sum(int(row["bytes"]) for row in rows),
+            packets_lost=sum(
+                max(0, int(row["highest_sequence"]) - int(row["base_sequence"]) + 1 - int(row["received"]))
+                for row in rows
+                if row["started"]
+            ),
+            jitter_ms=max((int(row["jitter_16ths"]) / 16 / clock_rate * 1000 for row in rows), default=0.0),
+            subscribers=0 if self.closed else self._count_subscribers(),
+        )
+
+    def bind_stream(self, ssrc: int, *, repairable: bool) -> bool:
+        """Take the packets of `ssrc` as this track's from now on. False when it has used up its SSRCs."""
+        if ssrc in self._streams:
+            return True
+        if len(self._streams) >= MAX_INBOUND_STREAMS:
+            return False
+        row = self._open_inbound(ssrc, NONE, repairable=repairable)
+        self._streams[ssrc] = row
+        self._active = row
+        for worker, mirror in self._mirrors.items():
+            worker.post(Operation.SET_ORIGIN, mirror.inbound.index, (row.index, row.generation))
+        return True
+
+    def bind_repair(self, ssrc: int, repaired_ssrc: int) -> None:
+        """Take the packets of `ssrc` as RTX (RFC 4588) of a stream bound before."""
+        repaired = self._streams.get(repaired_ssrc)
+        if repaired is not None and ssrc not in self._repairs and len(self._repairs) < MAX_INBOUND_STREAMS:
+            row = self._open_inbound(ssrc, repaired.index, repairable=False)
+            self._repairs[ssrc] = _Repair(row, repaired_ssrc)
+
+    def release_streams_except(self, ssrcs: Collection[int], repairs: Mapping[int, int]) -> None:
+        """Forget SSRCs a new offer no longer names. `repairs`: RTX SSRC -> the SSRC it repairs."""
+        # Repairs first: their rows name those of what they repair, which are given out anew.
+        for ssrc, repair in list(self._repairs.items()):
+            if repairs.get(ssrc) != repair.repaired_ssrc or repair.repaired_ssrc not in ssrcs:
+                self._worker.retire_row(Operation.CLOSE_INBOUND, repair.row)
+                del self._repairs[ssrc]
+        for ssrc, row in list(self._streams.items()):
+            if ssrc not in ssrcs:
+                self._worker.retire_row(Operation.CLOSE_INBOUND, row)
+                del self._streams[ssrc]
+                if row is self._active:
+                    self._active = None
+
+    def rows_to_attach(self, worker: Worker) -> Mapping[Worker, Mapping[Operation, int]]:
+        """Rows `attach_outbound` would take for `worker`: none, or those of a mirror."""
+        if worker is self._worker or worker in self._mirrors:
+            return {}
+        return {
+            worker: {Operation.CLOSE_TRACK: 1, Operation.CLOSE_INBOUND: 1},
+            self._worker: {Operation.CLOSE_OUTBOUND: 1},
+        }
+
+    def require_attachable(self, worker: Worker) -> None:
+        """Check that `attach_outbound` will succeed.
+
+        Raises: LocalProtocolError when the track is closed, CapacityError when there is no room for a mirror.
+        """
+        if self.closed:
+            raise LocalProtocolError(f"track {self.id} is closed")
+        for each, rows in self.rows_to_attach(worker).items():
+            each.require(rows)
+
+    def attach_outbound(self, worker: Worker, outbound: Row) -> None:
+        """Make this track the source of an outbound stream on `worker`. Raises as `require_attachable`."""
+        self.require_attachable(worker)
+        source = self._row
+        if worker is not self._worker:
+            mirror = self._mirrors.get(worker)
+            if mirror is None:
+                mirror = self._open_mirror(worker)
+                self._mirrors[worker] = mirror
+            mirror.subscribers += 1
+            source = mirror.track
+        worker.post(Operation.SET_SOURCE, outbound.index, (source.index,))
+
+    def detach_outbound(self, worker: Worker, outbound: Row) -> None:
+        """Undo `attach_outbound`: the stream is parked."""
+        worker.post(Operation.SET_SOURCE, outbound.index, (NONE,))
+        mirror = self._mirrors.get(worker)
+        if worker is not self._worker and mirror is not None:
+            mirror.subscribers -= 1
+            if mirror.subscribers == 0:
+                self._close_mirror(worker, self._mirrors.pop(worker))
+
+    def close(self) -> None:
+        """End the track: routes, mirrors and streams. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        for worker, mirror in self._mirrors.items():
+            self._close_mirror(worker, mirror)
+        self._mirrors.clear()
+        self.release_streams_except((), {})
+        self._worker.retire_row(Operation.CLOSE_TRACK, self._row)
+
+    def _count_subscribers(self) -> int:
+        routes = int(self._worker.memory.tracks["outbound_count"][self._row.index])
+        return routes - len(self._mirrors) + sum(mirror.subscribers for mirror in self._mirrors.values())
+
+    def _open_inbound(self, ssrc: int, repairs: int, *, repairable: bool) -> Row:
+        values = (
+            self.peer.row.index,
+            self._row.index,
+            ssrc,
+            CLOCK_RATES_HZ[self.kind],
+            repairs,
+            int(repairable),
+        )
+        return self._worker.open_row(
+            Operation.OPEN_INBOUND, Operation.CLOSE_INBOUND, (*values, NONE, NONE, 0)
+        )
+
+    def _open_mirror(self, worker: Worker) -> _Mirror:
+        clock_rate = CLOCK_RATES_HZ[self.kind]
+        active = self._active or Row(NONE, 0)
+        track = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[self.kind],))
+        if self._muted:
+            worker.post(Operation.SET_MUTED, track.index, (1,))
+        origin = (self._worker.index, active.index, active.generation)
+        inbound = worker.open_row(
+            Operation.OPEN_INBOUND,
+            Operation.CLOSE_INBOUND,
+            (NONE, track.index, 0, clock_rate, NONE, 0, *origin),
+        )
+        tap = self._worker.open_row(
+            Operation.OPEN_OUTBOUND,
+            Operation.CLOSE_OUTBOUND,
+            (NONE, 0, 0, 0, clock_rate, worker.index, inbound.index, inbound.generation),
+        )
+        self._worker.post(Operation.SET_SOURCE, tap.index, (self._row.index,))
+        return _Mirror(track, inbound, tap)
+
+    def _close_mirror(self, worker: Worker, mirror: _Mirror) -> None:
+        self._worker.retire_row(Operation.CLOSE_OUTBOUND, mirror.tap)
+        worker.retire_row(Operation.CLOSE_INBOUND, mirror.inbound)
+        worker.retire_row(Operation.CLOSE_TRACK, mirror.track)

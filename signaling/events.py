@@ -1,0 +1,128 @@
+"""Everything that happens in the service, as typed values. Who hears of it is the bus's affair (``bus.py``)."""
+
+from dataclasses import dataclass
+
+from signaling.messages import ChatMessage, MediaStateName, Participant, Track
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened(Event):
+    """A client connected and got a session."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDetached(Event):
+    """A session lost its connection and waits to be resumed."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed(Event):
+    """A client took its session back."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded(Event):
+    """A session is over and holds nothing any more."""
+
+    session_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStateChanged(Event):
+    """A session's connection to the relay changed."""
+
+    session_id: str
+    state: MediaStateName
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LobbyEvent(Event):
+    """Base of what happens in a lobby."""
+
+    lobby: str
+
+
+@dataclass(frozen=True, slots=True)
+class LobbyOpened(LobbyEvent):
+    """The first participant is about to enter."""
+
+
+@dataclass(frozen=True, slots=True)
+class LobbyClosed(LobbyEvent):
+    """The last participant has left."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantEntered(LobbyEvent):
+    """A session joined the lobby."""
+
+    session_id: str
+    participant: Participant
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantGone(LobbyEvent):
+    """A session left the lobby, with all its tracks."""
+
+    participant_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantRenamed(LobbyEvent):
+    """A participant's name changed."""
+
+    participant: Participant
+
+
+@dataclass(frozen=True, slots=True)
+class TrackStarted(LobbyEvent):
+    """A participant publishes a new track."""
+
+    participant_id: str
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class TrackChanged(LobbyEvent):
+    """A track was muted or unmuted."""
+
+    participant_id: str
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class TrackEnded(LobbyEvent):
+    """A track is no longer published."""
+
+    participant_id: str
+    track_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatSaid(LobbyEvent):
+    """Somebody wrote a line of chat."""
+
+    message: ChatMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SpeakingChanged(LobbyEvent):
+    """A participant started or stopped speaking."""
+
+    participant_id: str
+    speaking: bool
+    level_dbov: int

@@ -1,0 +1,140 @@
+"""Messages a client sends. Each is answered by one reply that carries the request's id (see PROTOCOL.md)."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field, StrictBool, StrictInt
+
+from signaling.messages.model import (
+    MAX_CANDIDATE_LENGTH,
+    MAX_SDP_LENGTH,
+    ChatText,
+    Identifier,
+    LobbyName,
+    Message,
+    Mid,
+    Name,
+    Part,
+    Source,
+)
+
+#: More sections than a browser can negotiate in one connection today; the bound keeps lists finite.
+MAX_SECTIONS = 1024
+
+
+class ClientMessage(Message):
+    """Base of everything a client may send."""
+
+
+class Resume(ClientMessage):
+    """Take the session of a lost connection back; only as the first message. Reply: ``resumed``."""
+
+    type: ClassVar[str] = "resume"
+    resume_token: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Join(ClientMessage):
+    """Enter a lobby, leaving the former one first. Reply: ``joined``."""
+
+    type: ClassVar[str] = "join"
+    lobby: LobbyName
+    name: Name
+    is_bot: StrictBool = False
+
+
+class Leave(ClientMessage):
+    """Leave the lobby; ends the session's media as well. Reply: ``left``."""
+
+    type: ClassVar[str] = "leave"
+
+
+class SetName(ClientMessage):
+    """Change the display name. Reply: ``name_set``."""
+
+    type: ClassVar[str] = "set_name"
+    name: Name
+
+
+class PublishRequest(Part):
+    """This section of the offer sends a track."""
+
+    mid: Mid
+    source: Source
+
+
+class SubscribeRequest(Part):
+    """This section of the offer receives this track."""
+
+    mid: Mid
+    track_id: Identifier
+
+
+class Offer(ClientMessage):
+    """An SDP offer and what its sections are for. Reply: ``answer``."""
+
+    type: ClassVar[str] = "offer"
+    sdp: Annotated[str, Field(min_length=1, max_length=MAX_SDP_LENGTH)]
+    publish: Annotated[tuple[PublishRequest, ...], Field(max_length=MAX_SECTIONS)] = ()
+    subscribe: Annotated[tuple[SubscribeRequest, ...], Field(max_length=MAX_SECTIONS)] = ()
+
+
+class Candidate(ClientMessage):
+    """A trickled ICE candidate; accepted and not needed (the server is ICE-lite). Reply: ``ok``."""
+
+    type: ClassVar[str] = "candidate"
+    candidate: Annotated[str, Field(max_length=MAX_CANDIDATE_LENGTH)]
+    sdp_mid: Mid | None = None
+    sdp_mline_index: Annotated[StrictInt, Field(ge=0)] | None = None
+
+
+class Subscribe(ClientMessage):
+    """Let an already negotiated receiving section carry this track. Reply: ``subscribed``."""
+
+    type: ClassVar[str] = "subscribe"
+    track_id: Identifier
+    mid: Mid
+
+
+class Unsubscribe(ClientMessage):
+    """Stop what a receiving section carries; the section stays. Reply: ``unsubscribed``."""
+
+    type: ClassVar[str] = "unsubscribe"
+    mid: Mid
+
+
+class Mute(ClientMessage):
+    """Stop or restart the forwarding of one's own track. Reply: ``ok``."""
+
+    type: ClassVar[str] = "mute"
+    track_id: Identifier
+    muted: StrictBool
+
+
+class ChatSend(ClientMessage):
+    """Say something to the lobby. Reply: ``chat_sent``; everybody, the sender too, gets the event ``chat``."""
+
+    type: ClassVar[str] = "chat"
+    text: ChatText
+
+
+class Ping(ClientMessage):
+    """Ask for a sign of life at application level. Reply: ``pong``."""
+
+    type: ClassVar[str] = "ping"
+
+
+CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
+    model.type: model
+    for model in (
+        Resume,
+        Join,
+        Leave,
+        SetName,
+        Offer,
+        Candidate,
+        Subscribe,
+        Unsubscribe,
+        Mute,
+        ChatSend,
+        Ping,
+    )
+}

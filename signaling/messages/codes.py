@@ -1,0 +1,70 @@
+"""Error codes and close codes: the tables a client may rely on.
+
+A code never changes its meaning. Errors of the relay's negotiation (``relay.RemoteProtocolError.code``) pass
+through under their own names, so a client must treat an unknown code as "it failed, the text says why".
+"""
+
+from enum import IntEnum, StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Codes of ``error`` replies that the service itself gives."""
+
+    INVALID_JSON = "invalid_json"
+    INVALID_MESSAGE = "invalid_message"
+    UNKNOWN_TYPE = "unknown_type"
+    NOT_IN_LOBBY = "not_in_lobby"
+    UNKNOWN_TRACK = "unknown_track"
+    UNKNOWN_MID = "unknown_mid"
+    KIND_MISMATCH = "kind_mismatch"
+    INVALID_SDP = "invalid_sdp"
+    UNSUPPORTED = "unsupported"
+    AT_CAPACITY = "at_capacity"
+    RESUME_FAILED = "resume_failed"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"
+    INTERNAL = "internal"
+
+
+class CloseCode(IntEnum):
+    """WebSocket close codes the server sends (RFC 6455 section 7.4, and our own from 4000)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    POLICY = 1008
+    TOO_LARGE = 1009
+    INTERNAL = 1011
+    TRY_LATER = 1013
+    KEEPALIVE_TIMEOUT = 4008
+    SESSION_RESUMED_ELSEWHERE = 4009
+
+
+#: code -> what it means and what the client should do.
+ERROR_CODES: dict[ErrorCode, str] = {
+    ErrorCode.INVALID_JSON: "The frame is not a JSON object. Send one UTF-8 JSON object a text frame.",
+    ErrorCode.INVALID_MESSAGE: "A field is missing or has the wrong type or length; `field` names it.",
+    ErrorCode.UNKNOWN_TYPE: "No message has this `type`. The connection stays open.",
+    ErrorCode.NOT_IN_LOBBY: "The request needs a lobby: send `join` first.",
+    ErrorCode.UNKNOWN_TRACK: "No track of this lobby has this `track_id` (it may just have ended), or it is not yours.",
+    ErrorCode.UNKNOWN_MID: "The last answered offer has no receiving section with this `mid`: offer again.",
+    ErrorCode.KIND_MISMATCH: "An audio section cannot carry a video track, nor the other way round.",
+    ErrorCode.INVALID_SDP: "The offer could not be parsed or breaks a rule of SDP; nothing changed.",
+    ErrorCode.UNSUPPORTED: "Understood, but this server does not do it (a binary frame).",
+    ErrorCode.AT_CAPACITY: "The relay has no room for another peer or track: try later.",
+    ErrorCode.RESUME_FAILED: "The token is unknown or expired, or `resume` was not the first message: join anew.",
+    ErrorCode.TOO_LARGE: "The message exceeds `limits.max_message_bytes`; the connection closes with 1009.",
+    ErrorCode.RATE_LIMITED: "Too many messages; the one refused had no effect. Persisting closes with 1008.",
+    ErrorCode.INTERNAL: "The server failed; its log has the details under the connection's id.",
+}
+
+#: code -> when the server closes with it and whether reconnecting makes sense.
+CLOSE_CODES: dict[CloseCode, str] = {
+    CloseCode.NORMAL: "Answer to the client's own close. A client that closes with 1000 ends its session at once.",
+    CloseCode.GOING_AWAY: "The server is shutting down. Reconnect with back-off; the session is gone.",
+    CloseCode.POLICY: "The client kept exceeding a rate limit. Do not reconnect at once.",
+    CloseCode.TOO_LARGE: "A message exceeded `limits.max_message_bytes`. Reconnect and resume; send less.",
+    CloseCode.INTERNAL: "The server failed on this connection. Reconnect and resume.",
+    CloseCode.TRY_LATER: "The server is full, or the client read too slowly. Reconnect with back-off and resume.",
+    CloseCode.KEEPALIVE_TIMEOUT: "No pong within the keepalive timeout. Reconnect and resume.",
+    CloseCode.SESSION_RESUMED_ELSEWHERE: "Another connection resumed this session. Do not reconnect by yourself.",
+}

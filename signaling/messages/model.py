@@ -1,0 +1,106 @@
+"""What messages are made of: field types with their limits, and the nouns participant, track and chat message."""
+
+import unicodedata
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+MAX_NAME_LENGTH = 64
+MAX_LOBBY_LENGTH = 64
+MAX_CHAT_LENGTH = 2000
+#: As the relay reads SDP; browsers use one or two digits.
+MAX_MID_LENGTH = 64
+MAX_ID_LENGTH = 64
+#: A browser's offer with 300 sections is about 200 KB.
+MAX_SDP_LENGTH = 400_000
+MAX_CANDIDATE_LENGTH = 1024
+#: Request ids are counters a JavaScript number holds exactly.
+MAX_REQUEST_ID = 2**53 - 1
+
+#: Override and isolate controls: with one of these a name can rewrite the text shown after it (Unicode TR 36,
+#: 3.6).
+_BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def _printable(text: str, *, allowed: str = "") -> str:
+    for character in text:
+        control = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character not in allowed
+        if control or character in _BIDI_CONTROLS:
+            raise ValueError(f"must not contain the control character U+{ord(character):04X}")
+    return text
+
+
+def _name(text: str) -> str:
+    stripped = _printable(text).strip()
+    if not stripped:
+        raise ValueError("must not be empty")
+    return stripped
+
+
+def _chat_text(text: str) -> str:
+    stripped = _printable(text, allowed="\n\t").strip()
+    if not stripped:
+        raise ValueError("must not be empty")
+    return stripped
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name)]
+LobbyName = Annotated[str, Field(min_length=1, max_length=MAX_LOBBY_LENGTH), AfterValidator(_name)]
+ChatText = Annotated[str, Field(min_length=1, max_length=MAX_CHAT_LENGTH), AfterValidator(_chat_text)]
+Mid = Annotated[str, Field(min_length=1, max_length=MAX_MID_LENGTH)]
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
+#: What a track shows. Known to every client: microphone, camera, screen, screen_audio, bot.
+Source = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+RequestId = Annotated[StrictInt, Field(ge=0, le=MAX_REQUEST_ID)]
+Kind = Literal["audio", "video"]
+MediaStateName = Literal["new", "connecting", "connected", "closed"]
+
+
+class Part(BaseModel):
+    """A piece of a message: frozen; unknown fields are ignored, for either side may be the newer one."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Message(Part):
+    """The ``data`` of one frame; ``type`` is the frame's ``type``."""
+
+    type: ClassVar[str]
+
+
+class Track(Part):
+    """One published audio or video."""
+
+    track_id: str
+    kind: Kind
+    source: Source
+    muted: StrictBool
+
+
+class Participant(Part):
+    """A session in a lobby. ``participant_id`` is new at every join."""
+
+    participant_id: str
+    name: str
+    is_bot: StrictBool
+    joined_at: AwareDatetime
+    tracks: tuple[Track, ...]
+
+
+class ChatMessage(Part):
+    """One line of a lobby's chat; ``seq`` grows by one a line within the lobby."""
+
+    seq: StrictInt
+    participant_id: str
+    name: str
+    text: str
+    sent_at: AwareDatetime
+
+
+class LobbySnapshot(Part):
+    """A lobby as one participant sees it at one moment; ``participants`` includes the reader."""
+
+    lobby: str
+    participant_id: str
+    participants: tuple[Participant, ...]
+    chat: tuple[ChatMessage, ...]

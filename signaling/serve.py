@@ -1,0 +1,122 @@
+"""Running the service as a program: logs, signals, limits of the system, the words an operator reads.
+
+The first SIGINT or SIGTERM stops it in an orderly way, the second at once.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+
+import relay
+from signaling.front_door import MAX_PENDING, MAX_REFUSING, MAX_WEB
+from signaling.listeners import ListenError
+from signaling.logs import default_stream, get_logger, logging_to
+from signaling.server import RunningServer, run_server
+from signaling.settings import Settings
+
+#: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
+OTHER_DESCRIPTORS = 256
+#: Loading compiled kernels takes less than this; longer means that they are being compiled.
+SLOW_WARM_UP_SECONDS = 3.0
+
+_log = get_logger(__name__)
+
+
+class ServeError(Exception):
+    """The service could not start; the text says why and what to do."""
+
+
+def serve(
+    settings: Settings, *, announce: Callable[[RunningServer], None], notice: Callable[[str], None]
+) -> None:
+    """Run the service until a signal ends it.
+
+    ``announce`` is called when it accepts connections, ``progress`` while kernels are compiled.
+    Raises: ServeError.
+    """
+    with logging_to(default_stream(), level=settings.log_level, log_format=settings.log_format):
+        _raise_descriptor_limit(
+            settings.max_connections + MAX_PENDING + MAX_WEB + MAX_REFUSING + OTHER_DESCRIPTORS
+        )
+        cause: BaseException | None = None
+        try:
+            trio.run(partial(_serve, settings, announce, notice), strict_exception_groups=True)
+        except* (ListenError, relay.LocalProtocolError) as faults:
+            cause = faults.exceptions[0]
+        if cause is not None:
+            while isinstance(cause, BaseExceptionGroup):
+                cause = cause.exceptions[0]
+            raise ServeError(str(cause))
+
+
+def write_ready_file(path: Path, running: RunningServer) -> None:
+    """Write where the server can be reached, as JSON, in one step so that no reader sees half of it."""
+    content = {
+        "url": running.url,
+        "pid": running.pid,
+        "udp_ports": list(running.udp_ports),
+        "addresses": list(running.addresses),
+    }
+    partial_file = path.with_name(path.name + ".partial")
+    partial_file.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial_file.replace(path)
+
+
+async def _serve(
+    settings: Settings, announce: Callable[[RunningServer], None], notice: Callable[[str], None]
+) -> None:
+    stop = trio.Event()
+    startup = trio.CancelScope()
+    async with trio.open_nursery() as signals:
+        await signals.start(_watch_signals, stop, startup)
+        async with trio.open_nursery() as nursery:
+            with startup:
+                await _warm_up(notice)
+                announce(await nursery.start(partial(run_server, settings, stop=stop)))
+        signals.cancel_scope.cancel()
+    _log.info("stopped")
+
+
+async def _warm_up(notice: Callable[[str], None]) -> None:
+    async def notice_when_slow() -> None:
+        await trio.sleep(SLOW_WARM_UP_SECONDS)
+        notice("Compiling the media kernels; this takes up to two minutes, once.")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(notice_when_slow)
+        # Compiling cannot be interrupted; nothing is lost by leaving it.
+        await trio.to_thread.run_sync(relay.warm_up, abandon_on_cancel=True)
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(
+    stop: trio.Event, startup: trio.CancelScope, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        task_status.started()
+        async for number in received:
+            if stop.is_set():
+                sys.stderr.write("stopped at once by a second signal\n")
+                sys.stderr.flush()
+                os._exit(128 + number)
+            _log.info("stopping", signal=signal.Signals(number).name)
+            stop.set()
+            startup.cancel()
+
+
+def _raise_descriptor_limit(wanted: int) -> None:
+    """Ask for as many descriptors as the configured connections need, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    target = wanted if hard == unlimited else min(wanted, hard)
+    if soft != unlimited and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+    if hard != unlimited and hard < wanted:
+        _log.warning("too few file descriptors", allowed=hard, wanted=wanted, hint="raise `ulimit -Hn`")

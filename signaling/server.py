@@ -1,0 +1,145 @@
+"""The composition: every part of the service made from its settings and given what it needs. Nothing is global.
+
+    relay ── sessions ── connections ── front door
+               └─ lobbies ── bus ── event log
+
+``run_server`` is one scope: inside it the service runs, leaving it ends everything in the reverse order.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import trio
+
+import relay
+from signaling.bus import Bus
+from signaling.connection import Connection
+from signaling.counters import Counters
+from signaling.event_log import log_events
+from signaling.front_door import FrontDoor
+from signaling.listeners import open_listener
+from signaling.lobbies import Lobbies
+from signaling.logs import get_logger
+from signaling.messages import CloseCode
+from signaling.report import Service
+from signaling.sessions import Sessions, open_sessions
+from signaling.settings import Settings
+from signaling.speaking import SpeakingMonitor
+from signaling.supervisor import supervise
+from signaling.web_app import make_web_app
+from signaling.web_server import WebServer
+from signaling.websocket import WebSocket, WebSocketLimits
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """Where a started server can be reached."""
+
+    url: str
+    pid: int
+    port: int
+    udp_ports: tuple[int, ...]
+    #: What clients are told to send media to.
+    addresses: tuple[str, ...]
+    service: Service
+
+
+async def run_server(
+    settings: Settings,
+    *,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
+
+    Cancelling ends it at once.
+
+    Raises: ListenError, relay.LocalProtocolError when a port or an address cannot be used.
+    """
+    listener = open_listener(settings.host, settings.port)
+    async with listener, relay.open_relay(_relay_config(settings)) as router:
+        bus = Bus()
+        counters = Counters()
+        speaking = SpeakingMonitor()
+        lobbies = Lobbies(bus, on_audio=speaking.watch)
+        with bus.subscribe("event_log") as logged:
+            async with (
+                trio.open_nursery() as nursery,
+                open_sessions(
+                    lobbies=lobbies,
+                    bus=bus,
+                    router=router,
+                    resume_seconds=settings.resume_seconds,
+                    failures=counters.failures,
+                ) as sessions,
+            ):
+                service = Service(router, bus, lobbies, sessions, counters)
+                nursery.start_soon(log_events, logged)
+                nursery.start_soon(speaking.run)
+                front_door = FrontDoor(
+                    web_server=WebServer(make_web_app(service)),
+                    handle_websocket=_connection_handler(settings, sessions, counters),
+                    limits=_websocket_limits(settings),
+                    max_connections=settings.max_connections,
+                    allowed_origins=settings.allowed_origins,
+                    counters=counters,
+                )
+                task_status.started(_running(settings, listener, service))
+                await front_door.run(
+                    [listener], trio.Event() if stop is None else stop, stop_seconds=settings.stop_seconds
+                )
+                nursery.cancel_scope.cancel()
+
+
+def _connection_handler(
+    settings: Settings, sessions: Sessions, counters: Counters
+) -> Callable[[WebSocket], Awaitable[None]]:
+    async def handle(socket: WebSocket) -> None:
+        connection = Connection(
+            socket,
+            sessions=sessions,
+            counters=counters,
+            max_message_bytes=settings.max_message_bytes,
+            keepalive_seconds=settings.keepalive_seconds,
+        )
+        if not await supervise("request", counters.failures, connection.run):
+            socket.close(CloseCode.INTERNAL, "the server failed on this connection")
+
+    return handle
+
+
+def _relay_config(settings: Settings) -> relay.RelayConfig:
+    return relay.RelayConfig(
+        host=settings.host,
+        udp_port=settings.udp_port,
+        workers=settings.workers,
+        public_addresses=settings.public_address,
+    )
+
+
+def _websocket_limits(settings: Settings) -> WebSocketLimits:
+    return WebSocketLimits(
+        max_message_bytes=settings.max_message_bytes,
+        send_queue_bytes=settings.send_queue_bytes,
+        keepalive_seconds=settings.keepalive_seconds,
+        send_timeout_seconds=settings.send_timeout_seconds,
+    )
+
+
+def _running(settings: Settings, listener: trio.SocketListener, service: Service) -> RunningServer:
+    port = listener.socket.getsockname()[1]
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(settings.host, settings.host)  # noqa: S104 - a comparison
+    shown = f"[{host}]" if ":" in host else host
+    running = RunningServer(
+        url=f"http://{shown}:{port}",
+        pid=os.getpid(),
+        port=port,
+        udp_ports=service.router.udp_ports,
+        addresses=service.router.addresses,
+        service=service,
+    )
+    _log.info("serving", url=running.url, udp_ports=running.udp_ports, addresses=running.addresses)
+    return running

@@ -1,0 +1,28 @@
+"""A whole server inside a test: the real relay on the loopback address, every port chosen by the system."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from signaling.server import RunningServer, run_server
+from signaling.settings import load_settings
+
+#: Loading the kernels takes a second; compiling them, once a machine, a minute or two.
+START_SECONDS = 300
+
+
+@asynccontextmanager
+async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
+    """Serve for the length of a scope; leaving it stops the server in the orderly way."""
+    flags = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "stop_seconds": 2.0} | settings
+    effective = load_settings(flags, environment_file=None)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(START_SECONDS):
+            running = await nursery.start(partial(run_server, effective, stop=stop))
+        try:
+            yield running
+        finally:
+            stop.set()

@@ -1,0 +1,54 @@
+"""A lobby alone: the order in which things are done, and that whoever is told may be going."""
+
+from signaling.announcements import announce
+from signaling.bus import Bus
+from signaling.events import LobbyClosed, LobbyOpened, ParticipantEntered
+from signaling.lobbies import Lobbies
+from signaling.messages import ParticipantJoined, decode_server
+from signaling.participant import Participant
+
+
+class Guest:
+    def __init__(self, name: str) -> None:
+        self.heard: list[str] = []
+        self.participant = Participant(session_id=f"s-{name}", name=name, is_bot=False, deliver=self._hear)
+
+    def _hear(self, text: str) -> None:
+        self.heard.append(decode_server(text).message.type)
+
+
+def test_a_lobby_opens_with_the_first_and_closes_with_the_last() -> None:
+    bus = Bus()
+    lobbies = Lobbies(bus, on_audio=lambda _: None)
+    ada, grace = Guest("Ada"), Guest("Grace")
+    lobby = lobbies.enter("garden", ada.participant)
+    assert lobbies.enter("garden", grace.participant) is lobby
+    assert lobbies.participant_count == 2
+    lobbies.leave(lobby, ada.participant, "left")
+    assert lobbies.open == {"garden": lobby}
+    lobbies.leave(lobby, grace.participant, "left")
+    assert not lobbies.open
+    assert list(bus.published) == [
+        LobbyOpened.__name__,
+        ParticipantEntered.__name__,
+        "ParticipantGone",
+        LobbyClosed.__name__,
+    ]
+    assert ada.heard == ["participant_joined"]
+    assert grace.heard == ["participant_left"]
+
+
+def test_a_lobby_of_the_same_name_is_a_new_one() -> None:
+    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    guest = Guest("Ada")
+    first = lobbies.enter("garden", guest.participant)
+    first.say(guest.participant, "hello")
+    lobbies.leave(first, guest.participant, "left")
+    assert not lobbies.enter("garden", Guest("Grace").participant).chat
+
+
+def test_an_event_becomes_the_message_of_the_table() -> None:
+    participant = Guest("Ada").participant.describe()
+    assert announce(ParticipantEntered("garden", "s", participant)) == ParticipantJoined(
+        participant=participant
+    )

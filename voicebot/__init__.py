@@ -1,0 +1,41 @@
+"""The client library of trio-relay: connect to a lobby from Python, as a bot, a test or a load generator.
+
+    async with voicebot.connect("ws://127.0.0.1:8080/ws", lobby="garden", name="Echo") as connection:
+        await connection.chat("hello")
+        async for event in connection.events():
+            ...
+
+The messages themselves are in ``signaling.messages``.
+"""
+
+from voicebot.backoff import Backoff
+from voicebot.connection import Connection, ConnectionStatistics
+from voicebot.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ProtocolError,
+    RequestTimeoutError,
+    VoicebotError,
+)
+from voicebot.events import Disconnected, Event, EventsDropped, Reconnected
+from voicebot.link import Timeouts
+from voicebot.opening import connect
+from voicebot.roster import Roster
+
+__all__ = [
+    "Backoff",
+    "ConnectError",
+    "Connection",
+    "ConnectionLostError",
+    "ConnectionStatistics",
+    "Disconnected",
+    "Event",
+    "EventsDropped",
+    "ProtocolError",
+    "Reconnected",
+    "RequestTimeoutError",
+    "Roster",
+    "Timeouts",
+    "VoicebotError",
+    "connect",
+]

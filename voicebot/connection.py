@@ -1,0 +1,304 @@
+"""A bot's connection to the relay's signaling: requests, events, and a WebSocket that is replaced when it is lost."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+from signaling.messages import (
+    Answer,
+    Candidate,
+    ChatSend,
+    ChatSent,
+    ClientMessage,
+    CloseCode,
+    ErrorCode,
+    Join,
+    Joined,
+    Leave,
+    Left,
+    Mute,
+    NameSet,
+    Offer,
+    Ok,
+    Ping,
+    Pong,
+    PublishRequest,
+    Resume,
+    Resumed,
+    ServerMessage,
+    SetName,
+    Subscribe,
+    Subscribed,
+    SubscribeRequest,
+    Unsubscribe,
+    Unsubscribed,
+    Welcome,
+)
+from voicebot.backoff import Backoff
+from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError, RequestTimeoutError
+from voicebot.events import Disconnected, Event, EventQueue, Reconnected
+from voicebot.link import Link, Loss, Timeouts, open_link
+from voicebot.roster import Roster
+from voicebot.stream import OpenStream, WebSocketUrl
+
+#: Close codes after which coming back would be wrong: somebody else has the session now.
+FINAL_CLOSE_CODES = frozenset({CloseCode.SESSION_RESUMED_ELSEWHERE})
+#: Close codes after which to wait the longest delay first.
+SLOW_CLOSE_CODES = frozenset({CloseCode.POLICY})
+
+_Reply = TypeVar("_Reply", bound=ServerMessage)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionStatistics:
+    """Counters of a connection since it was made; all only grow."""
+
+    links: int
+    failed_attempts: int
+    dropped_events: int
+    unreadable_frames: int
+
+
+class Connection:
+    """One session at a relay, over as many WebSockets as it takes; made by ``connect``, which runs ``run``.
+
+    A request made while there is no WebSocket waits for the next one, within its timeout. A request under way when
+    the WebSocket is lost raises ConnectionLostError: nobody knows whether it took effect.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: WebSocketUrl,
+        open_stream: OpenStream,
+        timeouts: Timeouts,
+        backoff: Backoff | None,
+        event_queue_length: int,
+        dice: Callable[[], float] = random.random,
+    ) -> None:
+        self._url = url
+        self._open_stream = open_stream
+        self._timeouts = timeouts
+        self._backoff = backoff
+        self._dice = dice
+        self._events = EventQueue(event_queue_length)
+        self._link: Link | None = None
+        self._link_changed = trio.Event()
+        self._ended: Loss | None = None
+        self._restoring = False
+        self._resume_token = ""
+        self._links = 0
+        self._failed_attempts = 0
+        self._unreadable_frames = 0
+        #: The latest greeting of the server: its limits, and how long a session can be resumed.
+        self.welcome: Welcome
+        #: The session's id, as it is in the server's log.
+        self.session_id = ""
+        #: The lobby as the server last described it.
+        self.lobby = Roster()
+
+    @property
+    def participant_id(self) -> str | None:
+        """Who we are in the lobby; None when in none."""
+        return self.lobby.participant_id
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a WebSocket right now."""
+        return self._link is not None and not self._link.lost
+
+    def statistics(self) -> ConnectionStatistics:
+        """Return the counters as they are now."""
+        unreadable = self._unreadable_frames + (self._link.unreadable_frames if self._link else 0)
+        return ConnectionStatistics(self._links, self._failed_attempts, self._events.dropped, unreadable)
+
+    def events(self) -> AsyncIterator[Event]:
+        """Return the iterator of what happens; it never ends while the connection lives.
+
+        Up to ``event_queue_length`` events wait for the reader; see ``EventQueue`` for what happens then. Two readers
+        share the events between them.
+
+        Raises: ConnectionLostError once the connection is lost for good.
+        """
+        return self._events
+
+    async def join(self, lobby: str, name: str, *, is_bot: bool = False) -> Joined:
+        """Enter a lobby, leaving the former one; ends the media."""
+        return await self._ask(Join(lobby=lobby, name=name, is_bot=is_bot), Joined)
+
+    async def leave(self) -> Left:
+        """Leave the lobby; ends the media."""
+        return await self._ask(Leave(), Left)
+
+    async def set_name(self, name: str) -> NameSet:
+        """Change the display name."""
+        return await self._ask(SetName(name=name), NameSet)
+
+    async def offer(
+        self,
+        sdp: str,
+        *,
+        publish: Mapping[str, str] | None = None,
+        subscribe: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Negotiate media. ``publish``: mid -> source; ``subscribe``: mid -> track id."""
+        message = Offer(
+            sdp=sdp,
+            publish=tuple(PublishRequest(mid=mid, source=source) for mid, source in (publish or {}).items()),
+            subscribe=tuple(
+                SubscribeRequest(mid=mid, track_id=track_id) for mid, track_id in (subscribe or {}).items()
+            ),
+        )
+        return await self._ask(message, Answer)
+
+    async def candidate(self, candidate: str, *, sdp_mid: str | None = None) -> Ok:
+        """Tell an ICE candidate; the relay does not need it."""
+        return await self._ask(Candidate(candidate=candidate, sdp_mid=sdp_mid), Ok)
+
+    async def subscribe(self, track_id: str, mid: str) -> Subscribed:
+        """Let a negotiated receiving section carry this track from now on."""
+        return await self._ask(Subscribe(track_id=track_id, mid=mid), Subscribed)
+
+    async def unsubscribe(self, mid: str) -> Unsubscribed:
+        """Stop what a receiving section carries."""
+        return await self._ask(Unsubscribe(mid=mid), Unsubscribed)
+
+    async def mute(self, track_id: str, *, muted: bool = True) -> Ok:
+        """Stop or restart the forwarding of one's own track."""
+        return await self._ask(Mute(track_id=track_id, muted=muted), Ok)
+
+    async def chat(self, text: str) -> ChatSent:
+        """Say something to the lobby."""
+        return await self._ask(ChatSend(text=text), ChatSent)
+
+    async def ping(self) -> Pong:
+        """Ask the server for a sign of life."""
+        return await self._ask(Ping(), Pong)
+
+    async def request(self, message: ClientMessage, *, timeout_s: float | None = None) -> ServerMessage:
+        """Send any request and wait for its reply, which is of the type that ``REPLIES`` names for it.
+
+        Raises: ProtocolError when the server refuses, RequestTimeoutError, ConnectionLostError.
+        """
+        patience_s = self._timeouts.request_s if timeout_s is None else timeout_s
+        with trio.move_on_after(patience_s):
+            link = await self._wait_link()
+            return await link.request(message)
+        raise RequestTimeoutError(f"no reply to `{message.type}` within {patience_s:g} s")
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep a WebSocket open until cancelled or until reconnecting is given up.
+
+        Raises: ConnectError from the first attempt, and nothing after that: the loss ends requests and events.
+        """
+        async with self._open() as link:
+            self._resume_token = link.welcome.resume_token
+            self.session_id = link.welcome.session_id
+            self._adopt(link)
+            task_status.started()
+            loss = await self._wait_loss(link)
+        if self._may_return(loss):
+            loss = await self._return_until_given_up(loss)
+        self._ended = loss
+        self._notify()
+        self._events.close(loss.error())
+
+    async def _return_until_given_up(self, loss: Loss) -> Loss:
+        assert self._backoff is not None
+        attempt = 0
+        while self._backoff.allows(attempt):
+            delay_s = self._backoff.delay_s(attempt, self._dice())
+            await trio.sleep(self._backoff.maximum_s if loss.code in SLOW_CLOSE_CODES else delay_s)
+            attempt += 1
+            try:
+                async with self._open() as link:
+                    with trio.fail_after(self._timeouts.request_s):
+                        await self._restore(link)
+                    self._adopt(link)
+                    up_since_s = trio.current_time()
+                    loss = await self._wait_loss(link)
+            except (ConnectError, ConnectionLostError, ProtocolError, trio.TooSlowError) as error:
+                self._failed_attempts += 1
+                loss = Loss(str(error) or "the server did not answer in time")
+                continue
+            if not self._may_return(loss):
+                return loss
+            if trio.current_time() - up_since_s >= self._backoff.maximum_s:
+                attempt = 0
+        reason = f"gave up after {attempt} attempts: {loss.reason}"
+        self._events.put_nowait(Disconnected(reason, loss.code, will_reconnect=False))
+        return Loss(reason, loss.code)
+
+    async def _restore(self, link: Link) -> None:
+        """Become the former session again, or failing that a new one in the same lobby."""
+        lobby, me = self.lobby.lobby, self.lobby.me
+        self._restoring = True
+        try:
+            try:
+                await link.request(Resume(resume_token=self._resume_token))
+            except ProtocolError as error:
+                if error.code != ErrorCode.RESUME_FAILED:
+                    raise
+                if lobby is None or me is None:
+                    self._events.put_nowait(Reconnected(resumed=False, lobby=None, media_state="new"))
+                else:
+                    await link.request(Join(lobby=lobby, name=me.name, is_bot=me.is_bot))
+                self._resume_token = link.welcome.resume_token
+                self.session_id = link.welcome.session_id
+        finally:
+            self._restoring = False
+
+    def _open(self) -> AbstractAsyncContextManager[Link]:
+        return open_link(self._url, self._open_stream, self._receive, self._timeouts)
+
+    def _receive(self, message: ServerMessage, is_reply: bool) -> None:
+        # All that depends on the order of messages happens here, before any task that waits for a reply wakes up.
+        self.lobby.apply(message)
+        if isinstance(message, Welcome):
+            self.welcome = message
+        elif not is_reply:
+            self._events.put_nowait(message)
+        elif self._restoring and isinstance(message, Resumed):
+            self._events.put_nowait(
+                Reconnected(resumed=True, lobby=message.lobby, media_state=message.media_state)
+            )
+        elif self._restoring and isinstance(message, Joined):
+            self._events.put_nowait(Reconnected(resumed=False, lobby=message, media_state="new"))
+
+    def _adopt(self, link: Link) -> None:
+        self._link = link
+        self._links += 1
+        self._notify()
+
+    async def _wait_loss(self, link: Link) -> Loss:
+        """Wait until the link is lost, and tell the readers of events."""
+        try:
+            loss = await link.wait_lost()
+        finally:
+            self._link = None
+            self._unreadable_frames += link.unreadable_frames
+        self._events.put_nowait(Disconnected(loss.reason, loss.code, will_reconnect=self._may_return(loss)))
+        return loss
+
+    def _may_return(self, loss: Loss) -> bool:
+        return self._backoff is not None and loss.code not in FINAL_CLOSE_CODES
+
+    async def _wait_link(self) -> Link:
+        while self._link is None or self._link.lost:
+            if self._ended is not None:
+                raise self._ended.error()
+            await self._link_changed.wait()
+        return self._link
+
+    def _notify(self) -> None:
+        self._link_changed.set()
+        self._link_changed = trio.Event()
+
+    async def _ask(self, message: ClientMessage, reply_type: type[_Reply]) -> _Reply:
+        reply = await self.request(message)
+        assert isinstance(reply, reply_type)  # `Waiter` has seen to it
+        return reply

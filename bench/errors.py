@@ -1,0 +1,5 @@
+"""What can go wrong with a benchmark, told to the person who runs it."""
+
+
+class BenchError(Exception):
+    """The run cannot go on; the text says why and what to do."""

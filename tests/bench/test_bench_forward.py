@@ -1,0 +1,156 @@
+"""`relay bench forward` against the real relay, over real sockets, as a person runs it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from bench.errors import BenchError
+from bench.options import ForwardOptions
+from bench.process import sample_process
+from bench.server import open_relay_server
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT_S = 400  # a cold kernel cache takes minutes
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "bench", "forward", *arguments]
+
+
+def _bench(*arguments):
+    return subprocess.run(
+        _command(*arguments), capture_output=True, text=True, timeout=TIMEOUT_S, cwd=ROOT, check=False
+    )
+
+
+def _children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def _is_measuring(pid):
+    """The relay has been started, and the loop's thread runs."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        threads = [(task / "comm").read_text().strip() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return bool(_children(pid)) and "bench loop" in threads
+    return False
+
+
+@pytest.mark.parametrize(("kind", "profile"), [("audio", "gcm"), ("video", "cm")])
+def test_a_short_run_loses_nothing_and_writes_its_results(tmp_path, kind, profile):
+    done = _bench(
+        *("--publishers", "2", "--subscribers", "4", "--rate", "100", "--duration", "1", "--ramp", "0.5"),
+        *("--kind", kind, "--profile", profile, "--no-spin"),
+        *("--json", str(tmp_path / "result.json"), "--plot", str(tmp_path / "plot.png")),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    (run,) = result["runs"]
+    assert run["counts"]["sent"] == 200
+    assert run["counts"]["expected"] == run["counts"]["delivered"] == 800
+    for nothing in ("lost", "duplicated", "reordered", "corrupt", "unprotect_failed"):
+        assert run["counts"][nothing] == 0
+    assert 0 < run["latency"]["p50_ns"] <= run["latency"]["p999_ns"] <= run["latency"]["max_ns"] * 1.01
+    assert run["server"]["cpu_ns_per_packet"] > 0
+    assert run["server"]["rss_bytes"] > 0
+    assert run["server"]["verdicts"]["route_sent"] == 1000
+    assert result["options"]["kind"] == kind
+    assert result["peers"] == 6
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    assert "delivered, packets/s" in done.stdout
+
+
+def test_a_search_finds_a_rate_and_runs_at_a_part_of_it(tmp_path):
+    done = _bench(
+        *("--publishers", "1", "--subscribers", "2", "--duration", "0.5", "--ramp", "0.1", "--rate", "2000"),
+        *("--search", "--load", "0.25", "--max-latency", "10000", "--json", str(tmp_path / "result.json")),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    best, part = result["runs"]
+    assert part["rate_per_publisher"] == pytest.approx(best["rate_per_publisher"] / 4)
+    # Whether the last run at the best rate loses anything is the machine's affair, not this test's.
+    assert any(trial["good"] for trial in result["trials"])
+
+
+@pytest.fixture
+def long_run():
+    """A run that is sending and receiving."""
+    process = subprocess.Popen(
+        _command("--publishers", "1", "--subscribers", "2", "--duration", "3600", "--ramp", "0", "--no-spin"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        text=True,
+    )
+    try:
+        deadline_s = time.monotonic() + TIMEOUT_S
+        while not _is_measuring(process.pid):
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+            assert process.returncode is None, process.stdout.read()
+            assert time.monotonic() < deadline_s
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_behind(long_run, number):
+    (child,) = _children(long_run.pid)
+    long_run.send_signal(number)
+    told = long_run.communicate(timeout=60)[0]
+    assert long_run.returncode == 130, told
+    assert "Traceback" not in told
+    assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_relay_that_dies_ends_the_run_with_an_error(long_run):
+    (child,) = _children(long_run.pid)
+    os.kill(int(child), signal.SIGKILL)
+    told = long_run.communicate(timeout=60)[0]
+    assert long_run.returncode == 1, told
+    assert "the relay ended with status -9" in told
+    assert "Traceback" not in told
+
+
+async def test_a_relay_that_runs_already_is_measured_and_left_running(tmp_path):
+    with trio.fail_after(TIMEOUT_S):
+        async with open_relay_server(ForwardOptions(pin=False)) as relay:
+            command = _command(
+                *(
+                    "--url",
+                    relay.url,
+                    "--subscribers",
+                    "3",
+                    "--rate",
+                    "100",
+                    "--duration",
+                    "0.5",
+                    "--ramp",
+                    "0",
+                ),
+                *("--no-spin", "--json", str(tmp_path / "result.json")),
+            )
+            await trio.run_process(command, cwd=ROOT)
+            assert sample_process(relay.pid).cpu_ns > 0
+    (run,) = json.loads((tmp_path / "result.json").read_text())["runs"]
+    assert run["counts"]["delivered"] == run["counts"]["expected"] == 150
+    with pytest.raises(ProcessLookupError):
+        sample_process(relay.pid)
+
+
+async def test_a_relay_that_cannot_start_is_an_error(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(BenchError, match="the relay did not start"):
+        async with open_relay_server(ForwardOptions(pin=False)):
+            pass

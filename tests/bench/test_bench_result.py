@@ -1,0 +1,152 @@
+"""From what the loop counted to the verdict, the JSON file, the table and the picture."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bench.floor import SendFloor
+from bench.generator import LoopResult, Traffic
+from bench.histogram import BUCKETS
+from bench.machine import Pinning, describe_machine
+from bench.plot import plot_forward
+from bench.process import ProcessUsage
+from bench.report import print_forward
+from bench.result import (
+    SCHEMA,
+    Floor,
+    ForwardResult,
+    GeneratorCost,
+    Latency,
+    Limit,
+    server_cost,
+    summarize_run,
+)
+from bench.tables import Counter, Series
+
+QUIET = GeneratorCost(
+    busy_share=0.5, cpu_share=1.0, sent_late=0, lateness_max_ns=1000, send_failed=0, receive_drops=0
+)
+
+
+def _loop(lost=0, delivered=1000, **counters):
+    latencies = np.zeros(BUCKETS, np.int64)
+    latencies[700] = delivered
+    series = np.zeros((4, len(Series)), np.int64)
+    series[:2, Series.DELIVERED] = delivered // 2
+    counts = dict.fromkeys(Counter, 0) | {Counter.SENT: 1000, Counter.LATENCY_MAX_NS: 4000}
+    return LoopResult(
+        traffic=Traffic(rate=50, size=120, ramp_s=0.5, duration_s=2),
+        started_ns=0,
+        counters=counts | {Counter[name]: count for name, count in counters.items()},
+        sent=100,
+        expected=delivered + lost,
+        delivered=delivered,
+        latencies=latencies,
+        series=series,
+    )
+
+
+def _run(loop, generator=QUIET, name="run"):
+    usage = ProcessUsage(2 * 10**9, 10**9, {"main (1)": 10**8, "worker (2)": 9 * 10**8}, 10**8, 2 * 10**8)
+    server = server_cost(usage, 1000, 0, {"route_sent": 1000})
+    return summarize_run(name, loop, publishers=2, subscribers=5, server=server, generator=generator)
+
+
+def _result(*runs):
+    latency = Latency(5000.0, 6000.0, 7000.0, 8000.0, 9000.0, 5100.0)
+    return ForwardResult(
+        created="2026-01-01T00:00:00+00:00",
+        command="relay bench forward",
+        options={
+            "publishers": 2,
+            "subscribers": 5,
+            "kind": "audio",
+            "size": 120,
+            "profile": "AEAD_AES_128_GCM",
+        },
+        machine=describe_machine(),
+        pinning=Pinning(0, 1),
+        peers=7,
+        setup_s=0.5,
+        floor=Floor(SendFloor(500_000.0, 400_000.0, 2000.0), latency),
+        runs=runs,
+    )
+
+
+def test_costs_and_rates_are_related_to_what_was_delivered():
+    run = _run(_loop())
+    assert run.offered_per_s == 500
+    assert run.delivered_per_s == 500
+    assert run.server.cpu_ns_per_packet == 10**6
+    assert run.server.cpu_share == 0.5
+    assert run.lossless
+    assert run.limit is Limit.NONE
+
+
+def test_a_backlog_delivered_late_lowers_the_rate():
+    run = _run(_loop(LAST_DELIVERY_NS=int(4.5e9)))
+    assert run.delivered_per_s == 250
+
+
+@pytest.mark.parametrize(
+    ("counters", "generator", "limit", "told"),
+    [
+        ({"lost": 5}, QUIET, Limit.RELAY, "the relay lost 5 of 1,005"),
+        ({"lost": 5}, replace(QUIET, receive_drops=5), Limit.GENERATOR, "overflowed (5 packets"),
+        ({}, replace(QUIET, sent_late=2), Limit.GENERATOR, "0.2% of its packets over 1 ms late"),
+        ({}, replace(QUIET, sent_late=1), Limit.NONE, "everything arrived"),
+        ({}, replace(QUIET, busy_share=0.99), Limit.GENERATOR, "busy 99%"),
+        ({}, replace(QUIET, send_failed=3), Limit.GENERATOR, "refused 3 sends"),
+    ],
+)
+def test_the_limit_is_named_with_its_sign(counters, generator, limit, told):
+    run = _run(_loop(**counters), generator)
+    assert run.limit is limit
+    assert told in run.limit_reason
+    assert ("the generator, not the relay, was the limit" in run.limit_reason) is (limit is Limit.GENERATOR)
+
+
+def test_the_json_file_is_complete_and_plain(tmp_path):
+    result = _result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))
+    result.write(tmp_path / "result.json")
+    read = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert read["schema"] == SCHEMA
+    assert read["pinning"] == {"server_cpu": 0, "client_cpu": 1}
+    assert read["machine"]["numba"]
+    first, nothing = read["runs"]
+    assert first["limit"] == "none"
+    assert first["counts"]["delivered"] == 1000
+    assert first["histogram_ns"][0][1] == 1000
+    assert nothing["latency"]["p99_ns"] is None
+    assert nothing["histogram_ns"] == []
+
+
+def test_the_table_tells_what_matters(tmp_path):
+    console = Console(width=140, record=True, file=(tmp_path / "out").open("w"))
+    print_forward(
+        console, _result(_run(_loop(lost=5), replace(QUIET, receive_drops=5), "full"), _run(_loop()))
+    )
+    told = console.export_text()
+    for text in (
+        "delivered, packets/s",
+        "added latency p99, ms",
+        "1,000,000",
+        "Relay on core 0",
+        "not the relay",
+        "2,000 ns",
+    ):
+        assert text in told
+    console.file.close()
+
+
+def test_the_plot_is_a_png(tmp_path):
+    plot_forward(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing")), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_percentiles_of_nothing_are_nan():
+    assert math.isnan(_run(_loop(delivered=0)).latency.p50_ns)

@@ -9,7 +9,8 @@ from contextlib import ExitStack
 
 import trio
 
-from bench.generator import SPIN_FOREVER_NS, Generator, LoopResult, Receiver, Sender, Traffic
+from bench.generator import Generator, LoopResult, Receiver, Sender, Traffic
+from bench.options import SPIN_FOREVER_NS
 from bench.payload import PayloadKind
 from bench.sockets import open_media_socket
 from media.srtp import SrtpDirection, SrtpProfile, SrtpSession

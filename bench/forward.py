@@ -5,10 +5,6 @@ started (or a running one reached); all peers connect; then the runs. With `--se
 short trials and confirmed by a run of full length, and one more run is made at a part of it.
 """
 
-import datetime as dt
-import resource
-import shlex
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,17 +12,19 @@ from typing import Final
 
 import trio
 
+from bench.descriptors import allow_descriptors
 from bench.direct import run_direct, warm_up
 from bench.errors import BenchError
 from bench.floor import measure_send_floor
-from bench.generator import SPIN_FOREVER_NS, Generator, Run, Traffic
+from bench.forward_options import MAX_OFFERED_PER_S, ForwardOptions
+from bench.forward_result import ForwardResult
+from bench.generator import Generator, Run, Traffic
 from bench.lobby import open_peers, random_lobby
-from bench.machine import describe_machine, keep_to_client
+from bench.machine import keep_to_client
 from bench.measurement import Bench
-from bench.options import MAX_OFFERED_PER_S, ForwardOptions, is_own_address
 from bench.peer import PeerSettings
-from bench.progress import ForwardProgress, Phase
-from bench.result import Floor, ForwardResult, Limit, RunResult, Trial, summarize_latency
+from bench.progress import Phase, ProgressBars
+from bench.result import Floor, Limit, RunResult, Trial, summarize_latency
 from bench.search import search_highest_rate
 from bench.server import RelayServer, open_relay_server
 from bench.tables import Counter
@@ -37,24 +35,22 @@ FLOOR_LOOP_RATE: Final = 5_000.0
 TRIAL_RAMP_S: Final = 0.3
 TRIAL_S: Final = 1.5
 CONFIRM_FACTORS: Final = (1.0, 0.97, 0.94, 0.88, 0.76, 0.5)  # of the rate found, until a run confirms one
-DESCRIPTORS_PER_PEER: Final = 2  # the media socket and the WebSocket
-DESCRIPTORS_BESIDE: Final = 64
 
 
-async def run_forward(options: ForwardOptions, progress: ForwardProgress) -> ForwardResult:
+async def run_forward(options: ForwardOptions, progress: ProgressBars) -> ForwardResult:
     """Carry out the scenario. Raises: BenchError, or the errors of `voicebot` when peers cannot connect."""
-    _allow_descriptors(options)
-    created, machine, pinning = dt.datetime.now(dt.UTC), describe_machine(), options.pinning
+    allow_descriptors(options.peers)
+    pinning = options.relay.pinning
     with progress.phase("load kernels", 1):
         await trio.to_thread.run_sync(warm_up)
     with progress.phase("measure the floor", 1):
         floor = await _measure_floor(options)
     async with AsyncExitStack() as owned:
         with progress.phase("start the relay", 1):
-            server = await owned.enter_async_context(open_relay_server(options))
+            server = await owned.enter_async_context(open_relay_server(options.relay, options.peers))
         keep_to_client(pinning)
         began_s = trio.current_time()
-        with progress.phase("connect peers", options.publishers + options.subscribers) as phase:
+        with progress.phase("connect peers", options.peers) as phase:
             peers = await owned.enter_async_context(
                 open_peers(_peer_settings(options, server), options.publishers, options.subscribers, phase)
             )
@@ -66,13 +62,10 @@ async def run_forward(options: ForwardOptions, progress: ForwardProgress) -> For
                 pinning.client_cpu,
             )
         )
-        runs = _Runs(options, Bench(generator, server, peers, _spin_ns(options)), progress)
+        runs = _Runs(options, Bench(generator, server, peers, options.relay.spin_ns), progress)
         made = await runs.make()
     return ForwardResult(
-        created=created.isoformat(timespec="seconds"),
-        command=shlex.join(["relay", "bench", *sys.argv[1:]]),
         options=options.describe(),
-        machine=machine,
         pinning=pinning,
         peers=len(peers.all),
         setup_s=setup_s,
@@ -84,9 +77,9 @@ async def run_forward(options: ForwardOptions, progress: ForwardProgress) -> For
 
 async def _measure_floor(options: ForwardOptions) -> Floor:
     """Measure the loop without a relay, and the bare send call where a second core can receive."""
-    pinning = options.pinning
+    pinning = options.relay.pinning
     traffic = Traffic(FLOOR_LOOP_RATE, options.size, 0, FLOOR_S, options.kind)
-    loop = await run_direct(traffic, options.profile, cpu=pinning.client_cpu, spin_ns=_spin_ns(options))
+    loop = await run_direct(traffic, options.profile, cpu=pinning.client_cpu, spin_ns=options.relay.spin_ns)
     send = None
     if pinning.client_cpu is not None:
         send = await measure_send_floor(options.subscribers, options.size, pinning, FLOOR_S)
@@ -100,31 +93,14 @@ def _peer_settings(options: ForwardOptions, server: RelayServer) -> PeerSettings
         kind=options.kind,
         profile=options.profile,
         certificate=Certificate.generate(),
-        allow_address=(lambda _host: True) if options.allow_remote else is_own_address,
+        allow_address=options.relay.allows_address,
     )
-
-
-def _spin_ns(options: ForwardOptions) -> int:
-    return SPIN_FOREVER_NS if options.spin and options.pinning.client_cpu is not None else 0
-
-
-def _allow_descriptors(options: ForwardOptions) -> None:
-    """Raise the soft limit of open files as far as the peers need.
-
-    Raises: BenchError when the hard limit forbids it.
-    """
-    needed = (options.publishers + options.subscribers) * DESCRIPTORS_PER_PEER + DESCRIPTORS_BESIDE
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY and hard < needed:
-            raise BenchError(f"{needed} open files are needed, {hard} are allowed: raise `ulimit -n`")
-        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 class _Runs:
     """The runs of one command over connected peers."""
 
-    def __init__(self, options: ForwardOptions, bench: Bench, progress: ForwardProgress) -> None:
+    def __init__(self, options: ForwardOptions, bench: Bench, progress: ProgressBars) -> None:
         self._options = options
         self._bench = bench
         self._progress = progress
@@ -163,6 +139,7 @@ class _Runs:
             delivered_per_s=run.delivered_per_s,
             lost=run.counts.lost,
             p99_ns=run.latency.p99_ns,
+            cpu_ns_per_packet=run.server.cpu_ns_per_packet,
             good=self._is_good(run),
             limit=run.limit,
         )

@@ -19,6 +19,7 @@ from bench.histogram import BUCKETS, Int64Array
 from bench.loop import Load, run_load
 from bench.machine import pin_thread
 from bench.native import EPOLL_EVENT
+from bench.options import SPIN_FOREVER_NS
 from bench.payload import PayloadKind, make_template, packet_ticks
 from bench.tables import (
     CONSENT_BYTES,
@@ -42,7 +43,6 @@ from media.native import IOVEC, MMSGHDR, POLLFD, TIMESPEC
 CONSENT_INTERVAL_NS: Final = 5_000_000_000  # per peer, RFC 7675 section 5.1
 DRAIN_NS: Final = 500_000_000
 START_DELAY_NS: Final = 20_000_000  # for the thread to start before the first deadline
-SPIN_FOREVER_NS: Final = 1 << 62
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import numba
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ def describe_machine() -> Machine:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         kernel=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        numba=numba.__version__,
-        numpy=np.__version__,
+        numba=version("numba"),
+        numpy=version("numpy"),
         commit=_commit(),
     )
 

@@ -1,86 +1,48 @@
-"""What a person may ask of `relay bench forward`, checked as a whole before anything starts."""
+"""Options that all scenarios share: which relay is loaded and from where, and where results go.
+
+Light to import: the command line needs it for `--help`, and numba is not.
+"""
 
 import ipaddress
 import math
 import os
 import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from bench.errors import BenchError
-from bench.generator import Traffic
 from bench.machine import Pinning, default_pinning
-from bench.payload import MAX_PACKET_BYTES, PayloadKind
-from media.srtp import SrtpProfile
 
-PROFILES: Final = {"gcm": SrtpProfile.AEAD_AES_128_GCM, "cm": SrtpProfile.AES128_CM_SHA1_80}
-MAX_PUBLISHERS: Final = 500  # sections of one offer: the relay takes 512
-MAX_OFFERED_PER_S: Final = 20_000_000
+SPIN_FOREVER_NS: Final = 1 << 62
+
+Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
-class ForwardOptions:
-    """The options of one call.
+class RelayOptions:
+    """The relay under test: one that is started for the run, or one that runs already, and which cores do what.
 
     Raises: BenchError, naming the option, what it was, and what is possible.
     """
 
-    publishers: int = 1
-    subscribers: int = 200
-    rate: float = 50.0
-    size: int = 120
-    kind: PayloadKind = PayloadKind.AUDIO
-    profile: SrtpProfile = SrtpProfile.AEAD_AES_128_GCM
-    duration_s: float = 10.0
-    ramp_s: float = 2.0
-    search: bool = False
-    load: float = 0.5
-    max_latency_ms: float = 20.0
+    url: str | None = None
+    allow_remote: bool = False
     workers: int = 1
     server_cpu: int | None = None
     client_cpu: int | None = None
     pin: bool = True
     spin: bool = True
-    url: str | None = None
-    allow_remote: bool = False
-    json_path: Path | None = None
-    plot_path: Path | None = None
 
     def __post_init__(self) -> None:
-        for option, value, low, high in (
-            ("--publishers", self.publishers, 1, MAX_PUBLISHERS),
-            ("--subscribers", self.subscribers, 1, 20_000),
-            ("--rate", self.rate, 0.1, 1_000_000),
-            ("--size", self.size, self.kind.min_packet_bytes, MAX_PACKET_BYTES),
-            ("--duration", self.duration_s, 0.1, 86_400),
-            ("--ramp", self.ramp_s, 0, 3_600),
-            ("--load", self.load, 0.01, 1),
-            ("--max-latency", self.max_latency_ms, 0.1, 10_000),
-            ("--workers", self.workers, 1, 64),
-        ):
-            if not (math.isfinite(value) and low <= value <= high):
-                raise BenchError(f"{option} is {value:g}; it must be between {low:g} and {high:g}")
-        if self.offered_per_s > MAX_OFFERED_PER_S:
-            raise BenchError(
-                f"--publishers x --subscribers x --rate asks for {self.offered_per_s:,.0f} packets/s; "
-                f"more than {MAX_OFFERED_PER_S:,} is beyond any single machine"
-            )
+        check_ranges([("--workers", self.workers, 1, 64)])
         self._check_cores()
-        self._check_paths()
-        if self.url is not None and not self.allow_remote:
-            require_loopback(self.url)
-
-    @property
-    def offered_per_s(self) -> float:
-        """Deliveries that a perfect relay would make."""
-        return self.publishers * self.subscribers * self.rate
-
-    @property
-    def traffic(self) -> Traffic:
-        """The traffic at `rate`."""
-        return Traffic(self.rate, self.size, self.ramp_s, self.duration_s, self.kind)
+        if self.url is not None:
+            require_websocket_url(self.url)
+            if not self.allow_remote:
+                require_loopback(self.url)
 
     @property
     def pinning(self) -> Pinning:
@@ -92,23 +54,24 @@ class ForwardOptions:
             server = next((core for core in sorted(os.sched_getaffinity(0)) if core != client), None)
         return Pinning(None if self.url is not None else server, client)
 
+    @property
+    def spin_ns(self) -> int:
+        """How long the compiled loop polls before it sleeps: it may poll for ever only on a core of its own."""
+        return SPIN_FOREVER_NS if self.spin and self.pinning.client_cpu is not None else 0
+
+    def allows_address(self, host: str) -> bool:
+        """Whether media may be sent to this address."""
+        return self.allow_remote or is_own_address(host)
+
     def describe(self) -> dict[str, Any]:
         """Return the options as the result file has them."""
+        pinning = self.pinning
         return {
-            "publishers": self.publishers,
-            "subscribers": self.subscribers,
-            "rate": self.rate,
-            "size": self.size,
-            "kind": self.kind.media,
-            "profile": self.profile.name,
-            "duration_s": self.duration_s,
-            "ramp_s": self.ramp_s,
-            "search": self.search,
-            "load": self.load,
-            "max_latency_ms": self.max_latency_ms,
-            "workers": self.workers,
-            "spin": self.spin,
             "url": self.url,
+            "workers": self.workers if self.url is None else None,
+            "server_cpu": pinning.server_cpu,
+            "client_cpu": pinning.client_cpu,
+            "spin": self.spin,
         }
 
     def _check_cores(self) -> None:
@@ -120,10 +83,41 @@ class ForwardOptions:
         if self.url is not None and self.server_cpu is not None:
             raise BenchError("--server-cpu pins the relay that is started here; with --url it runs already")
 
-    def _check_paths(self) -> None:
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go besides the terminal.
+
+    Raises: BenchError when a directory does not exist: better now than after the run.
+    """
+
+    json_path: Path | None = None
+    plot_path: Path | None = None
+
+    def __post_init__(self) -> None:
         for option, path in (("--json", self.json_path), ("--plot", self.plot_path)):
             if path is not None and not path.resolve().parent.is_dir():
                 raise BenchError(f"{option}: the directory {path.resolve().parent} does not exist")
+
+
+def check_ranges(ranges: Iterable[tuple[str, float, float, float]]) -> None:
+    """Check (option, value, lowest, highest).
+
+    Raises: BenchError for the first that is outside.
+    """
+    for option, value, low, high in ranges:
+        if not (math.isfinite(value) and low <= value <= high):
+            raise BenchError(f"{option} is {value:g}; it must be between {low:g} and {high:g}")
+
+
+def choose(option: str, value: str, choices: Mapping[str, Choice]) -> Choice:
+    """Return the choice of that name.
+
+    Raises: BenchError with the names there are.
+    """
+    if value not in choices:
+        raise BenchError(f"{option} is {value!r}; it must be {' or '.join(choices)}")
+    return choices[value]
 
 
 def is_loopback(host: str) -> bool:
@@ -146,16 +140,24 @@ def is_own_address(host: str) -> bool:
     return True
 
 
-def require_loopback(url: str) -> None:
-    """Refuse a URL that leaves this machine.
+def require_websocket_url(url: str) -> None:
+    """Refuse what is no WebSocket URL.
 
     Raises: BenchError.
     """
     parts = urlsplit(url)
     if parts.scheme not in {"ws", "wss"} or not parts.hostname:
         raise BenchError(f"--url is {url!r}; it must look like ws://127.0.0.1:8080/ws")
-    if not is_loopback(parts.hostname):
+
+
+def require_loopback(url: str) -> None:
+    """Refuse a URL that leaves this machine.
+
+    Raises: BenchError.
+    """
+    host = urlsplit(url).hostname or ""
+    if not is_loopback(host):
         raise BenchError(
-            f"--url points to {parts.hostname}, another machine. This tool sends as fast as it can: aim it only at a "
+            f"--url points to {host}, another machine. This tool sends as fast as it can: aim it only at a "
             "relay that is yours, and say so with --allow-remote"
         )

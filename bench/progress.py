@@ -16,7 +16,7 @@ class Phase(Protocol):
         """Say how far it is, and something to read beside the bar."""
 
 
-class ForwardProgress:
+class ProgressBars:
     """Bars of one command. A context manager; on something other than a terminal only the last state is printed."""
 
     def __init__(self, console: Console) -> None:

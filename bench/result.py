@@ -1,26 +1,20 @@
-"""What a run of `relay bench forward` found, as plain dataclasses: the table, the JSON file and the plots read these.
+"""What one run over connected peers found, as plain dataclasses: tables, the JSON file and the plots read these.
 
-Fields say their unit. NaN stands for "not measured" and becomes null in JSON. `SCHEMA` changes when a reader of older
-files would misread newer ones.
+Fields say their unit. NaN stands for "not measured" and becomes null in JSON.
 """
 
-import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from bench.floor import SendFloor
 from bench.generator import LoopResult
 from bench.histogram import BUCKETS, bucket_bounds, mean_ns, percentiles_ns
-from bench.machine import Machine, Pinning
 from bench.process import ProcessUsage
 from bench.tables import Counter, Series
-
-SCHEMA: Final = "trio-relay/bench-forward/1"
 
 LATE_SHARE: Final = 0.001  # of packets sent over 1 ms late: the schedule was not kept
 BUSY_SHARE: Final = 0.97  # of the loop's time: there was none left
@@ -122,6 +116,7 @@ class Trial:
     delivered_per_s: float
     lost: int
     p99_ns: float
+    cpu_ns_per_packet: float  # of the relay
     good: bool
     limit: Limit
 
@@ -132,31 +127,6 @@ class Floor:
 
     send: SendFloor | None  # needs two cores
     loop_latency: Latency  # the same loop, one socket straight to another
-
-
-@dataclass(frozen=True)
-class ForwardResult:
-    """Everything about one call of `relay bench forward`."""
-
-    created: str
-    command: str
-    options: dict[str, Any]
-    machine: Machine
-    pinning: Pinning
-    peers: int
-    setup_s: float
-    floor: Floor | None
-    runs: tuple[RunResult, ...]
-    trials: tuple[Trial, ...] = ()
-    schema: str = SCHEMA
-
-    def to_json(self) -> str:
-        """Return the result as JSON text."""
-        return json.dumps(_plain(asdict(self)), indent=1)
-
-    def write(self, path: Path) -> None:
-        """Write the result as a JSON file."""
-        path.write_text(self.to_json() + "\n")
 
 
 def summarize_latency(result: LoopResult) -> Latency:
@@ -252,16 +222,3 @@ def server_cost(
         receive_drops=receive_drops,
         verdicts=verdicts,
     )
-
-
-def _plain(value: Any) -> Any:
-    """Turn what `asdict` leaves into what JSON has."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -23,7 +23,7 @@ import trio
 
 from bench.errors import BenchError
 from bench.machine import pin_process
-from bench.options import ForwardOptions, is_loopback
+from bench.options import RelayOptions, is_loopback
 from bench.process import ProcessSample, sample_process
 
 START_TIMEOUT_S: Final = 300.0  # a relay that finds no compiled kernels makes them first
@@ -63,8 +63,10 @@ class RelayServer:
 
 
 @asynccontextmanager
-async def open_relay_server(options: ForwardOptions) -> AsyncGenerator[RelayServer]:
+async def open_relay_server(options: RelayOptions, connections: int = 0) -> AsyncGenerator[RelayServer]:
     """Start a relay for the length of the scope, or reach the one that `--url` names.
+
+    One that is started takes this many connections at least.
 
     Raises: BenchError.
     """
@@ -75,7 +77,7 @@ async def open_relay_server(options: ForwardOptions) -> AsyncGenerator[RelayServ
         ready, log = Path(directory) / "ready.json", Path(directory) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program, started in milliseconds
-                _command(options, ready),
+                _command(options, connections, ready),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -120,13 +122,13 @@ async def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _command(options: ForwardOptions, ready: Path) -> list[str]:
+def _command(options: RelayOptions, connections: int, ready: Path) -> list[str]:
     flags = {
         "--host": "127.0.0.1",
         "--port": "0",
         "--udp-port": "0",
         "--workers": str(options.workers),
-        "--max-connections": str(options.publishers + options.subscribers + SPARE_CONNECTIONS),
+        "--max-connections": str(connections + SPARE_CONNECTIONS),
         "--log-level": "warning",
         "--ready-file": str(ready),
     }

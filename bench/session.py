@@ -1,4 +1,4 @@
-"""One command from start to end under Trio: signals stop it in order, and errors come out as one that can be told."""
+"""One scenario from start to end under Trio: signals stop it in order, and errors come out as one that can be told."""
 
 import signal
 
@@ -7,10 +7,8 @@ from rich.console import Console
 
 import voicebot
 from bench.errors import BenchError
-from bench.forward import run_forward
-from bench.options import ForwardOptions
-from bench.progress import ForwardProgress
-from bench.result import ForwardResult
+from bench.progress import ProgressBars
+from bench.scenario import ScenarioResult, ScenarioRun
 from relay.errors import RelayError
 
 
@@ -18,12 +16,12 @@ class Interrupted(Exception):  # noqa: N818 - not an error
     """SIGINT or SIGTERM ended the command; everything it had started is gone."""
 
 
-def run_command(options: ForwardOptions, console: Console) -> ForwardResult:
+def run_scenario(run: ScenarioRun, console: Console) -> ScenarioResult:
     """Run the scenario until its end or a signal. Raises: BenchError, Interrupted."""
-    result: ForwardResult | None = None
+    result: ScenarioResult | None = None
     error: BaseException | None = None
     try:
-        result = trio.run(_run_until_signal, options, console)
+        result = trio.run(_run_until_signal, run, console)
     except* (BenchError, voicebot.VoicebotError, RelayError) as group:
         error = group
     while isinstance(error, BaseExceptionGroup):
@@ -35,13 +33,13 @@ def run_command(options: ForwardOptions, console: Console) -> ForwardResult:
     return result
 
 
-async def _run_until_signal(options: ForwardOptions, console: Console) -> ForwardResult | None:
+async def _run_until_signal(run: ScenarioRun, console: Console) -> ScenarioResult | None:
     """Return None when a signal came first."""
     result = None
     async with trio.open_nursery() as nursery:
         await nursery.start(_cancel_on_signal, nursery.cancel_scope)
-        with ForwardProgress(console) as progress:
-            result = await run_forward(options, progress)
+        with ProgressBars(console) as progress:
+            result = await run(progress)
         nursery.cancel_scope.cancel()
     return result
 

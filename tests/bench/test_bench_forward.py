@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from bench.errors import BenchError
-from bench.options import ForwardOptions
+from bench.options import RelayOptions
 from bench.process import sample_process
 from bench.server import open_relay_server
 
@@ -52,7 +52,7 @@ def test_a_short_run_loses_nothing_and_writes_its_results(tmp_path, kind, profil
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    (run,) = result["runs"]
+    (run,) = result["details"]["runs"]
     assert run["counts"]["sent"] == 200
     assert run["counts"]["expected"] == run["counts"]["delivered"] == 800
     for nothing in ("lost", "duplicated", "reordered", "corrupt", "unprotect_failed"):
@@ -62,7 +62,7 @@ def test_a_short_run_loses_nothing_and_writes_its_results(tmp_path, kind, profil
     assert run["server"]["rss_bytes"] > 0
     assert run["server"]["verdicts"]["route_sent"] == 1000
     assert result["options"]["kind"] == kind
-    assert result["peers"] == 6
+    assert result["details"]["peers"] == 6
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     assert "delivered, packets/s" in done.stdout
 
@@ -74,10 +74,10 @@ def test_a_search_finds_a_rate_and_runs_at_a_part_of_it(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
-    best, part = result["runs"]
+    best, part = result["details"]["runs"]
     assert part["rate_per_publisher"] == pytest.approx(best["rate_per_publisher"] / 4)
     # Whether the last run at the best rate loses anything is the machine's affair, not this test's.
-    assert any(trial["good"] for trial in result["trials"])
+    assert any(trial["good"] for trial in result["details"]["trials"])
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_relay_that_dies_ends_the_run_with_an_error(long_run):
 
 async def test_a_relay_that_runs_already_is_measured_and_left_running(tmp_path):
     with trio.fail_after(TIMEOUT_S):
-        async with open_relay_server(ForwardOptions(pin=False)) as relay:
+        async with open_relay_server(RelayOptions(pin=False)) as relay:
             command = _command(
                 *(
                     "--url",
@@ -143,7 +143,7 @@ async def test_a_relay_that_runs_already_is_measured_and_left_running(tmp_path):
             )
             await trio.run_process(command, cwd=ROOT)
             assert sample_process(relay.pid).cpu_ns > 0
-    (run,) = json.loads((tmp_path / "result.json").read_text())["runs"]
+    (run,) = json.loads((tmp_path / "result.json").read_text())["details"]["runs"]
     assert run["counts"]["delivered"] == run["counts"]["expected"] == 150
     with pytest.raises(ProcessLookupError):
         sample_process(relay.pid)
@@ -152,5 +152,5 @@ async def test_a_relay_that_runs_already_is_measured_and_left_running(tmp_path):
 async def test_a_relay_that_cannot_start_is_an_error(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(BenchError, match="the relay did not start"):
-        async with open_relay_server(ForwardOptions(pin=False)):
+        async with open_relay_server(RelayOptions(pin=False)):
             pass

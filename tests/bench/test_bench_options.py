@@ -5,10 +5,12 @@ import os
 import pytest
 from typer.testing import CliRunner
 
-from bench.__main__ import EXIT_FAILED, EXIT_USAGE, app
+from bench.__main__ import app
+from bench.command import EXIT_FAILED, EXIT_USAGE
 from bench.errors import BenchError
+from bench.forward_options import ForwardOptions
 from bench.machine import Pinning
-from bench.options import ForwardOptions, is_own_address
+from bench.options import RelayOptions, is_own_address
 from bench.payload import PayloadKind
 
 
@@ -50,11 +52,11 @@ def test_forward_refuses_what_it_cannot_do_and_says_what_is_possible(arguments, 
 
 @pytest.mark.parametrize("url", ["ws://127.0.0.1:8080/ws", "ws://[::1]:8080", "ws://localhost/ws"])
 def test_loopback_urls_are_allowed(url):
-    assert ForwardOptions(url=url).url == url
+    assert RelayOptions(url=url).url == url
 
 
 def test_a_remote_url_is_allowed_when_asked_for():
-    assert ForwardOptions(url="ws://192.0.2.1/ws", allow_remote=True).pinning.server_cpu is None
+    assert RelayOptions(url="ws://192.0.2.1/ws", allow_remote=True).pinning.server_cpu is None
 
 
 def test_forward_says_when_no_relay_answers(unused_port):
@@ -81,17 +83,17 @@ def test_help_explains_every_option():
 
 def test_pinning_gives_each_side_its_own_core(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {2, 5, 7})
-    assert ForwardOptions().pinning == Pinning(2, 5)
-    assert ForwardOptions(client_cpu=2).pinning == Pinning(5, 2)
-    assert ForwardOptions(server_cpu=7).pinning == Pinning(7, 5)
-    assert ForwardOptions(pin=False).pinning == Pinning(None, None)
-    assert ForwardOptions(url="ws://127.0.0.1/").pinning == Pinning(None, 5)
+    assert RelayOptions().pinning == Pinning(2, 5)
+    assert RelayOptions(client_cpu=2).pinning == Pinning(5, 2)
+    assert RelayOptions(server_cpu=7).pinning == Pinning(7, 5)
+    assert RelayOptions(pin=False).pinning == Pinning(None, None)
+    assert RelayOptions(url="ws://127.0.0.1/").pinning == Pinning(None, 5)
 
 
 def test_pinning_leaves_a_single_core_alone(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0})
-    assert ForwardOptions().pinning == Pinning(None, None)
-    assert "nothing pinned" in ForwardOptions().pinning.describe()
+    assert RelayOptions().pinning == Pinning(None, None)
+    assert "nothing pinned" in RelayOptions().pinning.describe()
 
 
 def test_own_addresses_are_told_from_others():

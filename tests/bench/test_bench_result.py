@@ -9,22 +9,22 @@ import pytest
 from rich.console import Console
 
 from bench.floor import SendFloor
+from bench.forward_result import ForwardResult
 from bench.generator import LoopResult, Traffic
 from bench.histogram import BUCKETS
-from bench.machine import Pinning, describe_machine
-from bench.plot import plot_forward
+from bench.machine import Pinning
+from bench.plot import draw
 from bench.process import ProcessUsage
-from bench.report import print_forward
+from bench.report import print_record
 from bench.result import (
-    SCHEMA,
     Floor,
-    ForwardResult,
     GeneratorCost,
     Latency,
     Limit,
     server_cost,
     summarize_run,
 )
+from bench.scenario import SCHEMA, Record
 from bench.tables import Counter, Series
 
 QUIET = GeneratorCost(
@@ -59,8 +59,6 @@ def _run(loop, generator=QUIET, name="run"):
 def _result(*runs):
     latency = Latency(5000.0, 6000.0, 7000.0, 8000.0, 9000.0, 5100.0)
     return ForwardResult(
-        created="2026-01-01T00:00:00+00:00",
-        command="relay bench forward",
         options={
             "publishers": 2,
             "subscribers": 5,
@@ -68,7 +66,6 @@ def _result(*runs):
             "size": 120,
             "profile": "AEAD_AES_128_GCM",
         },
-        machine=describe_machine(),
         pinning=Pinning(0, 1),
         peers=7,
         setup_s=0.5,
@@ -112,12 +109,21 @@ def test_the_limit_is_named_with_its_sign(counters, generator, limit, told):
 
 def test_the_json_file_is_complete_and_plain(tmp_path):
     result = _result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))
-    result.write(tmp_path / "result.json")
+    Record(result).write(tmp_path / "result.json")
     read = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
     assert read["schema"] == SCHEMA
-    assert read["pinning"] == {"server_cpu": 0, "client_cpu": 1}
+    assert read["scenario"] == "forward"
     assert read["machine"]["numba"]
-    first, nothing = read["runs"]
+    assert read["options"]["subscribers"] == 5
+    assert {
+        "name": "run: delivered",
+        "value": 500,
+        "unit": "packets/s",
+        "better": "higher",
+        "bar": None,
+    } in read["readings"]
+    assert read["details"]["pinning"] == {"server_cpu": 0, "client_cpu": 1}
+    first, nothing = read["details"]["runs"]
     assert first["limit"] == "none"
     assert first["counts"]["delivered"] == 1000
     assert first["histogram_ns"][0][1] == 1000
@@ -127,9 +133,8 @@ def test_the_json_file_is_complete_and_plain(tmp_path):
 
 def test_the_table_tells_what_matters(tmp_path):
     console = Console(width=140, record=True, file=(tmp_path / "out").open("w"))
-    print_forward(
-        console, _result(_run(_loop(lost=5), replace(QUIET, receive_drops=5), "full"), _run(_loop()))
-    )
+    full = _run(_loop(lost=5), replace(QUIET, receive_drops=5), "full")
+    print_record(console, Record(_result(full, _run(_loop()))))
     told = console.export_text()
     for text in (
         "delivered, packets/s",
@@ -144,7 +149,7 @@ def test_the_table_tells_what_matters(tmp_path):
 
 
 def test_the_plot_is_a_png(tmp_path):
-    plot_forward(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing")), tmp_path / "plot.png")
+    draw(Record(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

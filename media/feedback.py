@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from media.aead import packet_index
 from media.forward import write_rtp_fields
 from media.history import find_kept
 from media.jit import helper, integer, kernel
@@ -231,7 +232,8 @@ def _repeat_packet(context: Any, peer_row: int, row: int, sequence: int) -> None
     timestamp = (meta[0].timestamp + outbound.timestamp_offset) & 0xFFFFFFFF
     if outbound.rtx_ssrc != 0 and repair_type != NO_PAYLOAD_TYPE:
         # RFC 4588 section 4: the original sequence number goes before the payload.
-        outbound.rtx_sequence = (outbound.rtx_sequence + 1) & 0xFFFF
+        outbound.rtx_sequence += 1
+        index = integer(outbound.rtx_sequence)
         write_rtp_fields(
             context, outbound.rtx_ssrc, peer, place, repair_type, outbound.rtx_sequence, timestamp
         )
@@ -240,9 +242,10 @@ def _repeat_packet(context: Any, peer_row: int, row: int, sequence: int) -> None
         write_u16(bytes_at(place, header + 2), header, sequence)
         length += 2
     else:
+        index = packet_index(integer(outbound.last_sequence), sequence)
         # The same bytes under the same number: SRTP makes the same cipher text of them, so no keystream is reused.
         write_rtp_fields(context, outbound.ssrc, peer, place, payload_type, sequence, timestamp)
-    if queue_rtp(context, peer_row, peer, length):
+    if queue_rtp(context, peer_row, peer, length, index):
         peer.retransmission_budget -= 1
         count(context, Verdict.NACK_ANSWERED)
     else:

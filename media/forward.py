@@ -7,6 +7,7 @@ one addition to the sequence number and one to the timestamp. It is the only swi
 
 from typing import Any
 
+from media.aead import packet_index
 from media.extensions import write_extension_ids
 from media.jit import helper, integer, kernel
 from media.keyframe_requests import want_keyframe
@@ -66,15 +67,16 @@ def _forward_to_peer(context: Any, outbound: Any, inbound_row: int, source: int)
         if distance > GUARDED_SPAN:
             outbound.guarded = 0
     sequence = (meta[0].sequence_number + outbound.sequence_offset) & 0xFFFF
+    index = packet_index(integer(outbound.last_sequence), sequence)
     timestamp = (meta[0].timestamp + outbound.timestamp_offset) & 0xFFFFFFFF
     place = reserve_datagram(context)
     memcpy(place, source, meta[0].length)
     write_rtp_fields(context, outbound.ssrc, peer, place, payload_type, sequence, timestamp)
-    if not queue_rtp(context, outbound.peer, peer, meta[0].length):
+    if not queue_rtp(context, outbound.peer, peer, meta[0].length, index):
         count(context, Verdict.ROUTE_PROTECT_FAILED)
         return
-    if outbound.started == 0 or sequence_delta(sequence, outbound.last_sequence) > 0:
-        outbound.last_sequence = sequence
+    if index > outbound.last_sequence:
+        outbound.last_sequence = index
         outbound.last_timestamp = timestamp
         outbound.last_sent_ns = context.now_ns
         outbound.started = 1

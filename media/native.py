@@ -17,7 +17,9 @@ from numba.core import cgutils, types
 
 from media.jit import helper, intrinsic
 
-_srtp = ctypes.CDLL(pylibsrtp._binding.__file__)  # noqa: SLF001 - the wheel exports libsrtp nowhere else
+libsrtp = ctypes.CDLL(pylibsrtp._binding.__file__)  # noqa: SLF001 - the wheel exports libsrtp nowhere else
+"""libsrtp, and the libcrypto it is linked with."""
+
 for _name in (
     "srtp_protect",
     "srtp_unprotect",
@@ -26,7 +28,7 @@ for _name in (
     "srtp_get_stream",
     "srtp_remove_stream",
 ):
-    _address = ctypes.cast(getattr(_srtp, _name), ctypes.c_void_p).value
+    _address = ctypes.cast(getattr(libsrtp, _name), ctypes.c_void_p).value
     assert _address is not None
     binding.add_symbol(_name, _address)
 

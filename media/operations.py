@@ -27,7 +27,9 @@ class Operation(IntEnum):
     STOP = 0
     OPEN_PEER = 1  # rtcp_ssrc
     SET_MAPS = 2  # blob: the six maps
-    SET_KEYS = 3  # srtp_receive, srtp_send (addresses of srtp_t)
+    SET_KEYS = (
+        3  # srtp_receive, srtp_send (srtp_t), aead_send (EVP_CIPHER_CTX or 0); blob: the salt of aead_send
+    )
     BIND_ADDRESS = 4  # select (1: send there from now on), length; blob: sockaddr
     UNBIND_ADDRESS = 5  # blob: sockaddr
     CLOSE_PEER = 6

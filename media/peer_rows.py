@@ -3,6 +3,7 @@
 from typing import Any
 
 from media.address_hash import bind_key, load_key, unbind_key
+from media.aead import SALT_BYTES
 from media.feedback import RETRANSMISSIONS_PER_SECOND
 from media.ingress import PUNTS_PER_SECOND
 from media.jit import kernel
@@ -18,6 +19,7 @@ from media.operations import (
     MAP_RTX_PAYLOAD_TYPE_OUT,
     Operation,
 )
+from media.rtp import read_u32
 from media.tables import NO_PAYLOAD_TYPE, NONE, PEER_ADDRESSES, SOCKADDR_BYTES
 from media.verdicts import Verdict
 
@@ -32,6 +34,7 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
         peer.generation = command.generation
         peer.rtcp_ssrc = command.values[0]
         peer.srtp_send = 0
+        peer.aead_send = 0
         peer.srtp_receive = 0
         peer.address_length = 0
         peer.first_inbound = NONE
@@ -67,6 +70,9 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
     elif operation == Operation.SET_KEYS:
         peer.srtp_receive = command.values[0]
         peer.srtp_send = command.values[1]
+        peer.aead_send = command.values[2]
+        for word in range(3):
+            peer.salt_send[word] = read_u32(bytes_at(blob, SALT_BYTES), 4 * word)
         peer.last_received_ns = context.now_ns
         # The first report tick, up to a second away, renews it; the first keyframe may need repair before.
         peer.retransmission_budget = RETRANSMISSIONS_PER_SECOND
@@ -80,6 +86,7 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
             unbind_key(context, peer.bound[index], row)
         peer.generation = 0
         peer.srtp_send = 0
+        peer.aead_send = 0
         peer.srtp_receive = 0
         peer.address_length = 0
         context.open_peers -= 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from media.aead import protect_rtp
 from media.jit import helper, integer, kernel
 from media.memory import PEER_ADDRESS, PEER_SIZE, bytes_at, count, indices_at, peer_at, record_at, words_at
 from media.native import (
@@ -190,16 +191,21 @@ def queue_datagram(context: Any, peer_row: int, peer: Any, length: int) -> None:
 
 
 @helper
-def queue_rtp(context: Any, peer_row: int, peer: Any, length: int) -> bool:
-    """Protect the RTP packet at the reserved place for `peer` and queue it. False when libsrtp refuses it."""
-    lengths = indices_at(context.packet_length, 1)
-    lengths[0] = length
-    if (
-        srtp_protect(peer.srtp_send, context.send_bytes + context.send_cursor, context.packet_length)
-        != SRTP_OK
-    ):
+def queue_rtp(context: Any, peer_row: int, peer: Any, length: int, index: int) -> bool:
+    """Protect the RTP packet at the reserved place for `peer` and queue it. False when it cannot be protected.
+
+    `index`: its SRTP packet index, as `media.aead.packet_index` tells it.
+    """
+    place = context.send_bytes + context.send_cursor
+    if peer.aead_send != 0:
+        protected = protect_rtp(context, peer, place, length, index)
+    else:
+        lengths = indices_at(context.packet_length, 1)
+        lengths[0] = length
+        failed = srtp_protect(peer.srtp_send, place, context.packet_length) != SRTP_OK
+        protected = integer(0) if failed else integer(lengths[0])
+    if protected == 0:
         return False
-    protected = integer(lengths[0])
     peer.packets_sent += 1
     peer.bytes_sent += protected
     queue_datagram(context, peer_row, peer, protected)

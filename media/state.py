@@ -127,6 +127,7 @@ class WorkerMemory:
             "clock": np.zeros(1, TIMESPEC),
             "packet_length": np.zeros(1, np.int32),
             "wake_count": np.ones(2, np.int64),
+            "iv": np.zeros(12, np.uint8),
             "key": np.zeros(3, np.int64),
             "names": np.zeros(64, np.uint8),
             "packet": np.zeros(1, PACKET),

@@ -80,6 +80,8 @@ PEER = np.dtype(
     [
         # Read for every packet sent.
         ("srtp_send", "i8"),  # srtp_t; 0 until the DTLS handshake is done
+        ("aead_send", "i8"),  # EVP_CIPHER_CTX for RTP with AEAD_AES_128_GCM; 0: libsrtp protects it
+        ("salt_send", "u4", (4,)),  # its session salt, three words read big-endian
         ("address_length", "i8"),  # of the selected sockaddr; 0 until ICE selected one
         ("address", "u1", (SOCKADDR_BYTES,)),  # where packets to this peer go
         ("payload_type_out", "u1", (MAX_CODECS,)),  # canonical codec -> its payload type, NO_PAYLOAD_TYPE
@@ -188,7 +190,7 @@ OUTBOUND = np.dtype(
         ("ssrc", "i8"),
         ("sequence_offset", "i8"),
         ("timestamp_offset", "i8"),
-        ("last_sequence", "i8"),  # highest sent
+        ("last_sequence", "i8"),  # highest sent, extended by the number of wraps << 16: the SRTP packet index
         ("last_timestamp", "i8"),
         ("last_sent_ns", "i8"),
         ("packets_sent", "i8"),
@@ -201,7 +203,7 @@ OUTBOUND = np.dtype(
         ("next_of_peer", "i4"),
         ("previous_of_peer", "i4"),
         ("rtx_ssrc", "i8"),  # 0: repairs are sent on the stream itself
-        ("rtx_sequence", "i8"),
+        ("rtx_sequence", "i8"),  # likewise
         ("codec", "i8"),  # of the last packet sent
         ("clock_rate", "i8"),
         ("report_ntp_middle", "i8"),  # of the last sender report sent, to find the round trip from LSR
@@ -325,6 +327,7 @@ CONTEXT = np.dtype(
         ("clock", "i8"),
         ("packet_length", "i8"),  # int32 [1], in and out of libsrtp
         ("wake_count", "i8"),  # int64 [2]: what is written to eventfds, and where they are read to
+        ("iv", "i8"),  # 12 bytes: the nonce at hand
         ("key", "i8"),  # int64 [3]: the address key at hand
         ("names", "i8"),  # 64 bytes: MID and RID of the packet at hand
         ("packet", "i8"),  # PACKET: the one at hand

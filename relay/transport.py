@@ -7,8 +7,8 @@ out becomes commands. Everything runs on the Trio thread and nothing waits.
 from collections.abc import Callable
 from typing import Final
 
+from media.keys import PeerKeys
 from media.operations import Operation
-from media.srtp import SrtpDirection, SrtpProfile, SrtpSession
 from relay.answer import choose_setup
 from relay.certificate import Certificate
 from relay.dtls import DtlsClosed, DtlsConnected, DtlsEvent, DtlsFailed, DtlsRole, DtlsTransport
@@ -56,7 +56,7 @@ class Transport:
         self._ice = IceLiteAgent(new_credentials())
         self._remote: OfferedTransport | None = None
         self._dtls: DtlsTransport | None = None
-        self._sessions: tuple[SrtpSession, ...] = ()
+        self._keys: PeerKeys | None = None
         self._unsent: list[bytes] = []
         self.setup: str | None = None
         announce(self.local.ufrag)
@@ -139,13 +139,13 @@ class Transport:
             self._drain_dtls(self._dtls)
 
     def close(self) -> None:
-        """Say goodbye and retire the row. The SRTP sessions live until the worker has let go of them."""
+        """Say goodbye and retire the row. The SRTP keys live until the worker has let go of them."""
         if self._dtls is not None:
             self._dtls.close()
             self._drain_dtls(self._dtls)
         self._worker.retire_row(Operation.CLOSE_PEER, self._row)
-        for session in self._sessions:
-            self._worker.when_applied(session.close)
+        if self._keys is not None:
+            self._worker.when_applied(self._keys.close)
 
     def _drain_dtls(self, dtls: DtlsTransport) -> None:
         self._unsent += dtls.datagrams_to_send()
@@ -161,11 +161,8 @@ class Transport:
     def _handle(self, event: DtlsEvent) -> None:
         match event:
             case DtlsConnected():
-                receive = _session(event.profile, event.remote_key, SrtpDirection.INBOUND)
-                # Repeats: a subscriber without RTX gets lost packets again under their own number.
-                send = _session(event.profile, event.local_key, SrtpDirection.OUTBOUND)
-                self._sessions = (receive, send)
-                self._worker.post(Operation.SET_KEYS, self._row.index, (receive.address, send.address))
+                self._keys = keys = PeerKeys(event.profile, event.remote_key, event.local_key)
+                self._worker.post(Operation.SET_KEYS, self._row.index, keys.values, keys.blob)
                 self._connected()
             case DtlsFailed():
                 self._ended(f"DTLS failed ({event.code}): {event.reason}")
@@ -175,8 +172,3 @@ class Transport:
 
 def _fingerprints(offered: OfferedTransport) -> frozenset[tuple[str, str]]:
     return frozenset((one.algorithm.lower(), one.value.upper()) for one in offered.fingerprints)
-
-
-def _session(profile: SrtpProfile, key_and_salt: bytes, direction: SrtpDirection) -> SrtpSession:
-    key, salt = key_and_salt[: profile.key_bytes], key_and_salt[profile.key_bytes :]
-    return SrtpSession(profile, key, salt, direction, allow_repeat_tx=direction is SrtpDirection.OUTBOUND)

@@ -13,6 +13,7 @@ from media_peer import CERTIFICATE
 from rtcp_packets import RtcpPacket, decode_compound, encode_compound
 from rtp_packets import RtpPacket
 
+from media.keys import PeerKeys
 from media.operations import Operation
 from media.srtp import SrtpDirection, SrtpProfile, SrtpSession
 from media.worker import run_worker
@@ -72,12 +73,10 @@ class SteppedPeer:
         )
         self._protect = SrtpSession(PROFILE, *inward, SrtpDirection.OUTBOUND)
         self._unprotect = SrtpSession(PROFILE, *outward, SrtpDirection.INBOUND)
-        receive = SrtpSession(PROFILE, *inward, SrtpDirection.INBOUND)
-        send = SrtpSession(PROFILE, *outward, SrtpDirection.OUTBOUND, allow_repeat_tx=True)
-        self.peer.transport._sessions = (receive, send)
+        self.peer.transport._keys = keys = PeerKeys(PROFILE, b"".join(inward), b"".join(outward))
         sockaddr, length = encode_address(socket.AF_INET, self._socket.getsockname())
         worker.post(Operation.BIND_ADDRESS, self.peer.row.index, (1, length), sockaddr)
-        worker.post(Operation.SET_KEYS, self.peer.row.index, (receive.address, send.address))
+        worker.post(Operation.SET_KEYS, self.peer.row.index, keys.values, keys.blob)
 
     def offer(self, *sections: Section, publish: list[str], subscribe: dict[str, Track]) -> NegotiationResult:
         ice = IceCredentials("same", "s" * 22)

@@ -103,16 +103,16 @@ async def test_keys_live_until_the_worker_has_let_go_of_them():
             open_relay(TWO_WORKERS) as router,
             open_publisher(router, audio("0", "sendonly", ssrc=1)) as (ada, _),
         ):
-            sessions = ada.relay_peer.transport._sessions
+            keys = ada.relay_peer.transport._keys
             worker, row = ada.relay_peer.worker, ada.relay_peer.row.index
-            assert [session.address for session in sessions] == [
-                int(worker.memory.peers[name][row]) for name in ("srtp_receive", "srtp_send")
-            ]
+            assert keys.values == tuple(
+                int(worker.memory.peers[name][row]) for name in ("srtp_receive", "srtp_send", "aead_send")
+            )
             ada.relay_peer.close("over")
             # The command is on its way; nothing is freed before this task lets the acknowledgement in.
-            assert all(session.address for session in sessions)
+            assert all(keys.values)
             await commands_applied(router)
-            assert not any(session.address for session in sessions)
+            assert not any(keys.values)
             assert worker.memory.peers["srtp_send"][row] == 0
 
 

@@ -7,7 +7,10 @@ import typer
 
 from bench.command import scenario
 from bench.options import RelayOptions, choose
+from bench.presets import PRESETS
 from bench.scenario import ScenarioRun
+
+_PRESET_HELP = "; ".join(f"{preset.name} ({preset.describe()})" for preset in PRESETS.values())
 
 app = typer.Typer(
     name="bench",
@@ -27,17 +30,32 @@ def _bench() -> None:
 @scenario(app)
 def forward(
     relay: RelayOptions,
-    publishers: Annotated[int, typer.Option(help="Peers that send one track each.")] = 1,
-    subscribers: Annotated[int, typer.Option(help="Peers that receive every track.")] = 200,
+    preset: Annotated[str | None, typer.Option(help=f"Traffic of a published row: {_PRESET_HELP}.")] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of the preset's subscribers. (as many as half of the bare send rate here would feed)"
+        ),
+    ] = None,
+    publishers: Annotated[int | None, typer.Option(help="Peers that send one track each. (1)")] = None,
+    subscribers: Annotated[int | None, typer.Option(help="Peers that receive every track. (200)")] = None,
     rate: Annotated[
-        float, typer.Option(help="Packets/s of each publisher; with --search, where to begin.")
-    ] = 50.0,
+        float | None,
+        typer.Option(help="Packets/s of each publisher; with --search, where to begin. (50)"),
+    ] = None,
     size: Annotated[
-        int, typer.Option(help="Bytes of an RTP packet before SRTP: 12 of header, the rest payload.")
-    ] = 120,
+        int | None,
+        typer.Option(help="Bytes of an RTP packet before SRTP: 12 of header, the rest payload. (120)"),
+    ] = None,
     kind: Annotated[
-        str, typer.Option(help="audio (Opus) or video (VP8, every packet a key frame).")
-    ] = "audio",
+        str | None, typer.Option(help="audio (Opus) or video (VP8, every frame a key frame). (audio)")
+    ] = None,
+    burst: Annotated[
+        int | None,
+        typer.Option(
+            help="Packets of a video frame, sent back to back; then a pause that keeps the rate. (1)"
+        ),
+    ] = None,
     profile: Annotated[
         str, typer.Option(help="SRTP: gcm (AEAD_AES_128_GCM) or cm (AES128_CM_SHA1_80).")
     ] = "gcm",
@@ -59,28 +77,32 @@ def forward(
     publisher encrypts to the return of the subscriber's receive call.
 
     Examples: `relay bench forward --publishers 1 --subscribers 200 --search --json result.json --plot result.png`;
+    `relay bench forward --preset srs-video`;
     `relay bench forward --url ws://127.0.0.1:8080/ws --publishers 3 --subscribers 50`
     """
     from bench.forward import run_forward
     from bench.forward_options import KINDS, PROFILES, ForwardOptions
 
-    return partial(
-        run_forward,
-        ForwardOptions(
-            publishers=publishers,
-            subscribers=subscribers,
-            rate=rate,
-            size=size,
-            kind=choose("--kind", kind, KINDS),
-            profile=choose("--profile", profile, PROFILES),
-            duration_s=duration,
-            ramp_s=ramp,
-            search=search,
-            load=load,
-            max_latency_ms=max_latency,
-            relay=relay,
-        ),
+    options = ForwardOptions.from_preset(
+        preset,
+        scale,
+        {
+            "publishers": publishers,
+            "subscribers": subscribers,
+            "rate": rate,
+            "size": size,
+            "kind": None if kind is None else choose("--kind", kind, KINDS),
+            "burst": burst,
+        },
+        profile=choose("--profile", profile, PROFILES),
+        duration_s=duration,
+        ramp_s=ramp,
+        search=search,
+        load=load,
+        max_latency_ms=max_latency,
+        relay=relay,
     )
+    return partial(run_forward, options)
 
 
 if __name__ == "__main__":

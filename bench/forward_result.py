@@ -1,10 +1,12 @@
 """What `relay bench forward` found, and how it is told."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.machine import Pinning
 from bench.plot import plot_cpu, plot_latency, plot_throughput
+from bench.presets import PRESETS, Preset
 from bench.report import ms, number
 from bench.result import Floor, Latency, Limit, RunResult, Trial
 from bench.scenario import Better, Reading, ResultTable
@@ -34,6 +36,7 @@ class ForwardResult:
         latency = run.latency
         found = [
             Reading(f"{run.name}: delivered", run.delivered_per_s, "packets/s", Better.HIGHER),
+            Reading(f"{run.name}: delivered RTP", self._gbps(run), "Gbit/s", Better.HIGHER),
             Reading(f"{run.name}: lost", run.counts.lost, "packets", Better.LOWER),
             Reading(f"{run.name}: latency p50", latency.p50_ns / 1e6, "ms", Better.LOWER),
             Reading(f"{run.name}: latency p99", latency.p99_ns / 1e6, "ms", Better.LOWER),
@@ -45,17 +48,18 @@ class ForwardResult:
             found.append(Reading(f"{run.name}: of the bare sendmmsg rate", ratio, "", Better.HIGHER))
         return found
 
+    def _gbps(self, run: RunResult) -> float:
+        """RTP before SRTP: what a subscriber can use."""
+        return run.delivered_per_s * self.options["size"] * 8 / 1e9
+
     def table(self) -> ResultTable:
         """A column for each run."""
-        options, runs, floor = self.options, self.runs, self.floor
-        title = (
-            f"forward: {options['publishers']} publishers x {options['subscribers']} subscribers, "
-            f"{options['kind']}, {options['size']}-byte RTP packets, SRTP {options['profile']}"
-        )
+        runs, floor = self.runs, self.floor
         rows = [
             ("rate of each publisher, packets/s", *(number(run.rate_per_publisher) for run in runs)),
             ("offered to subscribers, packets/s", *(number(run.offered_per_s) for run in runs)),
             ("[bold]delivered, packets/s", *(f"[bold]{number(run.delivered_per_s)}" for run in runs)),
+            ("delivered RTP, Gbit/s", *(number(self._gbps(run), 2) for run in runs)),
             ("lost", *(_loss(run) for run in runs)),
             ("added latency p50, ms", *(ms(run.latency.p50_ns) for run in runs)),
             ("added latency p95, ms", *(ms(run.latency.p95_ns) for run in runs)),
@@ -76,11 +80,17 @@ class ForwardResult:
             rows.append(
                 ("of the bare sendmmsg rate", *(number(run.delivered_per_s / best, 2) for run in runs))
             )
-        return ResultTable(title, ("", *(run.name for run in runs)), rows)
+        return ResultTable(
+            f"{self.scenario}: {describe_traffic(self.options)}", ("", *(run.name for run in runs)), rows
+        )
 
     def notes(self) -> list[str]:
         """Who was the limit, what else happened to packets, and the floor."""
         notes = [note for run in self.runs for note in notes_of(run)]
+        if note := note_of_search(self.trials):
+            notes.append(note)
+        if self.options["preset"] is not None:
+            notes.append(_note_of_preset(PRESETS[self.options["preset"]], self.options))
         floor = self.floor
         if floor is not None:
             notes.append(f"Floor without a relay, same loop: {_floor_latency(floor.loop_latency)}.")
@@ -123,6 +133,31 @@ def notes_of(run: RunResult) -> list[str]:
             "its receive buffer was full[/]"
         )
     return notes
+
+
+def describe_traffic(options: Mapping[str, Any]) -> str:
+    """Say who sends what to whom."""
+    bursts = f" in frames of {options['burst']}" if options["burst"] > 1 else ""
+    return (
+        f"{options['publishers']} publishers x {options['subscribers']} subscribers, {options['kind']}, "
+        f"{options['size']}-byte RTP packets{bursts}, SRTP {options['profile']}"
+    )
+
+
+def note_of_search(trials: Sequence[Trial]) -> str | None:
+    """Say so when the search ended because of the generator: the relay may carry more than was found."""
+    best = max((trial.offered_per_s for trial in trials if trial.good), default=0.0)
+    failed = [trial for trial in trials if not trial.good and trial.offered_per_s > best]
+    if not failed or min(failed, key=lambda trial: trial.offered_per_s).limit is not Limit.GENERATOR:
+        return None
+    return "[bold red]the search ended where the generator, not the relay, was the limit: the relay may carry more[/]"
+
+
+def _note_of_preset(preset: Preset, options: Mapping[str, Any]) -> str:
+    return (
+        f"Preset {preset.name} mirrors {preset.mirrors} ({preset.source}); here at scale {options['scale']:.3g}: "
+        f"{options['subscribers']:,} of {preset.subscribers:,} subscribers."
+    )
 
 
 def _floor_latency(latency: Latency) -> str:

@@ -20,7 +20,7 @@ from bench.loop import Load, run_load
 from bench.machine import pin_thread
 from bench.native import EPOLL_EVENT
 from bench.options import SPIN_FOREVER_NS
-from bench.payload import PayloadKind, make_template, packet_ticks
+from bench.payload import PayloadKind, frame_ticks, make_template
 from bench.tables import (
     CONSENT_BYTES,
     CONTROL_CONSENT,
@@ -67,13 +67,17 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is sent: `rate` packets/s from each publisher, each an RTP packet of `size` bytes before SRTP."""
+    """What is sent: `rate` packets/s from each publisher, each an RTP packet of `size` bytes before SRTP.
+
+    `burst` of them leave back to back, as the packets of a video frame do, and then none until the next are due.
+    """
 
     rate: float
     size: int
     ramp_s: float
     duration_s: float
     kind: PayloadKind = PayloadKind.AUDIO
+    burst: int = 1
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ class Generator:
         publishers["first"] = publishers["sequence"]
         publishers["sent"] = 0
         publishers["length"] = traffic.size
-        publishers["ticks"] = packet_ticks(traffic.kind, traffic.rate)
+        publishers["ticks"] = frame_ticks(traffic.kind, traffic.rate / traffic.burst)
         flows = np.zeros((self._subscribers, len(senders)), FLOW)
         flows["highest"] = publishers["first"] - 1
         control = np.zeros(CONTROL_WORDS, np.int64)
@@ -258,13 +262,15 @@ class Generator:
         )
 
     def _schedule(self, traffic: Traffic, spin_ns: int) -> np.ndarray[Any, Any]:
-        count = len(self._senders)
-        ramp_packets = round(traffic.rate * traffic.ramp_s / 2)
+        count, burst = len(self._senders), traffic.burst
+        ramp_packets = round(traffic.rate * traffic.ramp_s / 2 / burst) * burst
+        packets = max(1, round(traffic.rate * traffic.duration_s / burst)) * burst
         schedule = np.zeros(1, SCHEDULE)
         schedule["start_ns"] = monotonic_ns() + START_DELAY_NS
         schedule["ramp_ns"] = round(traffic.ramp_s * 1e9)
         schedule["ramp_packets"] = ramp_packets * count
-        schedule["total_packets"] = (ramp_packets + max(1, round(traffic.rate * traffic.duration_s))) * count
+        schedule["total_packets"] = (ramp_packets + packets) * count
+        schedule["burst"] = burst
         schedule["packet_interval_ns"] = 1e9 / (traffic.rate * count)
         schedule["consent_interval_ns"] = CONSENT_INTERVAL_NS // len(self._endpoints)
         schedule["spin_ns"] = spin_ns

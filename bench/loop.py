@@ -1,7 +1,7 @@
 """The compiled loop of the load generator: paced sends, and every packet received, decrypted, checked and timed.
 
 One thread does both, so that a packet is never late because the other half of the generator waited for the core.
-Packet n of all publishers together has an absolute deadline; publishers take turns, which spreads their phases evenly.
+Burst n of all publishers together has an absolute deadline; publishers take turns, which spreads their phases evenly.
 A loop that falls behind sends at once what is due and counts how late it was: the schedule is never stretched, so a
 stall shows as latency instead of as a lower rate.
 
@@ -51,8 +51,10 @@ Flag = Any  # likewise for bool
 
 PROBE_BYTES = PROBE.itemsize
 RTP_HEADER_BYTES = 12
+MARKER = 0x80
+VP8_START = 0x10  # of the payload descriptor, RFC 7741 section 4.2: a partition, here a frame, begins
 NO_SUBSCRIBER = -1
-SEND_BURST = 16  # packets sent before the loop looks at its receivers again, when it has fallen behind
+CATCH_UP = 16  # packets sent before the loop looks at its receivers again, when it has fallen behind
 
 
 class Load(NamedTuple):
@@ -120,7 +122,11 @@ def run_load(load: Load) -> None:
 
 @helper
 def deadline_ns(schedule: Any, index: Int) -> Int:
-    """When packet `index` of all publishers together is due: the rate rises linearly in the ramp, then stays."""
+    """When packet `index` of all publishers together is due: the rate rises linearly in the ramp, then stays.
+
+    All packets of a burst are due with its first.
+    """
+    index -= index % schedule.burst
     if index < schedule.ramp_packets:
         return schedule.start_ns + np.int64(math.sqrt(index / schedule.ramp_packets) * schedule.ramp_ns)
     steady = np.float64(index - schedule.ramp_packets) * schedule.packet_interval_ns
@@ -133,7 +139,7 @@ def _send_due(load: Load, now: Int) -> Flag:
     schedule, control = load.schedule[0], load.control
     index = control[CONTROL_NEXT]
     began = index
-    end = min(index + SEND_BURST, schedule.total_packets)
+    end = min(index + max(schedule.burst, CATCH_UP), schedule.total_packets)
     while index < end:
         due = deadline_ns(schedule, index)
         if due > now:
@@ -150,12 +156,14 @@ def _send_due(load: Load, now: Int) -> Flag:
 def _send_packet(load: Load, index: Int, due: Int) -> Int:
     """Stamp, encrypt and send packet `index`; return the time stamped."""
     schedule, counters = load.schedule[0], load.counters
-    row = index % load.publishers.size
+    row = index // schedule.burst % load.publishers.size
     publisher = load.publishers[row]
     packet, probe = load.outgoing, load.probe[0]
     memcpy(packet.ctypes.data, load.templates[row].ctypes.data, np.uintp(publisher.length))
     sequence = publisher.sequence
-    timestamp = sequence * publisher.ticks
+    timestamp = sequence // schedule.burst * publisher.ticks
+    if schedule.burst > 1:
+        _mark_place(packet, index % schedule.burst, schedule)
     packet[2] = (sequence >> 8) & 0xFF
     packet[3] = sequence & 0xFF
     for i in range(4):
@@ -183,6 +191,15 @@ def _send_packet(load: Load, index: Int, due: Int) -> Int:
     if index >= schedule.ramp_packets:
         publisher.sent += 1
     return sent_ns
+
+
+@helper
+def _mark_place(packet: Array, place: Int, schedule: Any) -> None:
+    """Mark where in its frame a packet of video stands: only the first begins it, only the last has the marker."""
+    if place > 0:
+        packet[RTP_HEADER_BYTES] &= 0xFF ^ VP8_START
+    if place < schedule.burst - 1:
+        packet[1] &= 0xFF ^ MARKER
 
 
 @helper

@@ -16,7 +16,7 @@ FILLER: Final = 0xA5
 VP8_KEYFRAME: Final = bytes.fromhex("10 300000 9d012a 8002 6801")
 """RFC 7741 descriptor (start of partition 0), then RFC 6386 section 9.1: key frame, start code, 640 x 360.
 
-Every packet is a whole key frame, so that a subscriber who comes at any time sees all of them.
+Every frame is a key frame, so that a subscriber who comes at any time soon sees all of them.
 """
 
 
@@ -60,6 +60,6 @@ def make_template(
     return packet
 
 
-def packet_ticks(kind: PayloadKind, rate: float) -> int:
-    """RTP timestamp step between packets sent at `rate` per second."""
+def frame_ticks(kind: PayloadKind, rate: float) -> int:
+    """RTP timestamp step between frames sent at `rate` per second."""
     return max(1, round(kind.clock_rate / rate))

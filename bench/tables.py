@@ -34,7 +34,7 @@ PUBLISHER = np.dtype(
         ("sent", "i8"),  # packets of this run after the ramp that the socket took
         ("fd", "i4"),
         ("length", "i4"),  # RTP packet before encryption
-        ("ticks", "i4"),  # RTP timestamp step per packet
+        ("ticks", "i4"),  # RTP timestamp step per burst
     ],
     align=True,
 )
@@ -66,7 +66,14 @@ SCHEDULE = np.dtype(
         ("ramp_ns", "i8"),  # the rate rises from 0 to full in this time
         ("ramp_packets", "i8"),  # of all publishers, in the ramp; a multiple of their number
         ("total_packets", "i8"),  # of all publishers, ramp included; likewise
-        ("packet_interval_ns", "f8"),  # between packets of all publishers together, after the ramp
+        (
+            "burst",
+            "i8",
+        ),  # packets a publisher sends back to back: one frame; all numbers above are multiples of it
+        (
+            "packet_interval_ns",
+            "f8",
+        ),  # between packets of all publishers together, after the ramp, on average
         ("consent_interval_ns", "i8"),  # between consent checks of all peers together
         ("spin_ns", "i8"),  # how long an idle loop polls before it sleeps
         ("drain_ns", "i8"),  # how long to wait for packets under way after the last

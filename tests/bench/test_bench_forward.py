@@ -67,6 +67,20 @@ def test_a_short_run_loses_nothing_and_writes_its_results(tmp_path, kind, profil
     assert "delivered, packets/s" in done.stdout
 
 
+def test_a_preset_in_bursts_loses_nothing_and_says_what_it_mirrors(tmp_path):
+    done = _bench(
+        *("--preset", "srs-video", "--scale", "0.002", "--duration", "1", "--ramp", "0.2", "--no-spin"),
+        *("--json", str(tmp_path / "result.json")),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    (run,) = result["details"]["runs"]
+    assert run["counts"]["sent"] == 75
+    assert run["counts"]["delivered"] == run["counts"]["expected"] == 75 * 4
+    assert (result["options"]["preset"], result["options"]["burst"]) == ("srs-video", 3)
+    assert "4 of 2,000 subscribers" in " ".join(done.stdout.split())
+
+
 def test_a_search_finds_a_rate_and_runs_at_a_part_of_it(tmp_path):
     done = _bench(
         *("--publishers", "1", "--subscribers", "2", "--duration", "0.5", "--ramp", "0.1", "--rate", "2000"),

@@ -60,6 +60,30 @@ async def test_reflected_run_is_clean_when_the_relay_is(profile):
     assert [result.counters[counter] for counter in odd] == [0] * 5
 
 
+async def test_a_burst_is_one_video_frame():
+    seen = []
+
+    def remember(_sequence, packet):
+        seen.append(packet)
+        return [packet]
+
+    with ExitStack() as owned:
+        reflector = Reflector(owned, 1, SrtpProfile.AEAD_AES_128_GCM, remember)
+        with trio.fail_after(TIMEOUT_S), Generator([reflector.sender], reflector.receivers) as generator:
+            for _ in range(2):
+                traffic = Traffic(200, 1000, ramp_s=0.1, duration_s=0.1, kind=PayloadKind.VIDEO, burst=5)
+                async with generator.run(traffic, spin_ns=0) as run:
+                    result = await run.result()
+                assert (result.sent, result.delivered) == (20, 20)
+                assert result.counters[Counter.SENT] == 30
+                assert result.counters[Counter.CORRUPT] == 0
+    assert [int.from_bytes(packet[2:4], "big") for packet in seen] == list(range(60))
+    assert [packet[1] >> 7 for packet in seen] == [0, 0, 0, 0, 1] * 12  # the marker: the last of its frame
+    assert [packet[12] for packet in seen] == [0x10, 0, 0, 0, 0] * 12  # S: the first
+    timestamps = [int.from_bytes(packet[4:8], "big") for packet in seen]
+    assert timestamps == [frame * 90_000 // 40 for frame in range(12) for _ in range(5)]
+
+
 async def test_loss_is_counted_for_each_subscriber():
     result = await _reflected(lambda sequence, packet: [] if sequence % 10 == 3 else [packet])
     assert result.lost == 60
@@ -200,10 +224,17 @@ def _schedule(**values):
 
 
 def test_deadlines_rise_evenly_in_the_ramp_and_stay_steady_after():
-    schedule = _schedule(start_ns=1000, ramp_ns=10**9, ramp_packets=100, packet_interval_ns=5e6)
+    schedule = _schedule(start_ns=1000, ramp_ns=10**9, ramp_packets=100, burst=1, packet_interval_ns=5e6)
     deadlines = [python_function(deadline_ns)(schedule, index) for index in range(300)]
     assert deadlines[0] == 1000
     assert deadlines[25] == 1000 + 10**9 // 2  # a quarter of the packets in half of the time: a linear rise
     assert deadlines[100] == 1000 + 10**9
     assert set(np.diff(deadlines[100:])) == {5_000_000}
     assert np.all(np.diff(deadlines) > 0)
+
+
+def test_packets_of_a_burst_are_due_together_and_the_rate_stays():
+    schedule = _schedule(start_ns=0, ramp_ns=10**9, ramp_packets=50, burst=5, packet_interval_ns=5e6)
+    deadlines = [python_function(deadline_ns)(schedule, index) for index in range(150)]
+    assert deadlines[50:] == [10**9 + frame * 25_000_000 for frame in range(20) for _ in range(5)]
+    assert all(len(set(deadlines[first : first + 5])) == 1 for first in range(0, 50, 5))

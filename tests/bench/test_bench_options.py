@@ -12,6 +12,9 @@ from bench.forward_options import ForwardOptions
 from bench.machine import Pinning
 from bench.options import RelayOptions, is_own_address
 from bench.payload import PayloadKind
+from bench.presets import PRESETS
+
+FIRST_CPU = min(os.sched_getaffinity(0))
 
 
 def _error(*arguments):
@@ -35,6 +38,13 @@ def _error(*arguments):
         (["--load", "1.5"], "--load is 1.5; it must be between 0.01 and 1"),
         (["--workers", "0"], "--workers is 0"),
         (["--profile", "aes"], "--profile is 'aes'; it must be gcm or cm"),
+        (["--burst", "0"], "--burst is 0"),
+        (["--burst", "4"], "only video has frames of several packets"),
+        (["--preset", "zoom"], "--preset is 'zoom'; it must be livekit-audio or"),
+        (["--scale", "0.5"], "give --preset"),
+        (["--preset", "srs-video", "--scale", "0"], "--scale is 0"),
+        (["--preset", "srs-video", "--no-pin"], "give --scale or --subscribers"),
+        (["--preset", "srs-video", "--url", "ws://127.0.0.1:1"], "give --scale (1: as published)"),
         (["--kind", "smell"], "--kind is 'smell'; it must be audio or video"),
         (["--server-cpu", "4096"], "--server-cpu is 4096; this process may use the cores"),
         (["--json", "/nowhere/at/all.json"], "--json: the directory /nowhere/at does not exist"),
@@ -79,6 +89,35 @@ def test_help_explains_every_option():
     assert result.exit_code == 0
     for option in ("--publishers", "--search", "--url", "--allow-remote", "--json", "--plot", "--server-cpu"):
         assert option in result.output
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_can_be_sent(name):
+    options = ForwardOptions.from_preset(name, 1, {})
+    assert (options.offered_per_s, options.scale) == (
+        options.subscribers * options.rate * options.publishers,
+        1,
+    )
+    assert not options.fit
+    assert name in CliRunner().invoke(app, ["forward", "--help"], env={"COLUMNS": "200"}).output
+
+
+def test_explicit_options_override_the_preset():
+    said = {"publishers": 2, "subscribers": None, "rate": None, "size": 200, "kind": None, "burst": None}
+    options = ForwardOptions.from_preset("srs-video", 0.5, said, duration_s=3)
+    assert (options.publishers, options.subscribers, options.size, options.burst) == (2, 1000, 200, 3)
+    as_audio = ForwardOptions.from_preset("srs-video", 1, said | {"kind": PayloadKind.AUDIO})
+    assert as_audio.burst == 1
+
+
+def test_a_preset_is_scaled_to_half_of_what_the_machine_sends():
+    options = ForwardOptions.from_preset("livekit-audio", None, {}, relay=RelayOptions(client_cpu=FIRST_CPU))
+    assert options.fitted(320_000).subscribers == 500  # of 3,000, at 10 x 32 packets/s
+    assert options.fitted(320_000).scale == pytest.approx(1 / 6)
+    assert options.fitted(10e6).subscribers == 3_000
+    assert options.fitted(1).subscribers == 1
+    chosen = ForwardOptions.from_preset("livekit-audio", None, {"subscribers": 7})
+    assert chosen.fitted(320_000).subscribers == 7
 
 
 def test_pinning_gives_each_side_its_own_core(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.payload import MAX_PACKET_BYTES, PayloadKind, make_template, packet_ticks
+from bench.payload import MAX_PACKET_BYTES, PayloadKind, frame_ticks, make_template
 
 
 @pytest.mark.parametrize("kind", PayloadKind)
@@ -34,4 +34,4 @@ def test_video_is_a_vp8_key_frame():
     [(PayloadKind.AUDIO, 50, 960), (PayloadKind.VIDEO, 30, 3000), (PayloadKind.AUDIO, 1e6, 1)],
 )
 def test_timestamps_follow_the_rate(kind, rate, ticks):
-    assert packet_ticks(kind, rate) == ticks
+    assert frame_ticks(kind, rate) == ticks

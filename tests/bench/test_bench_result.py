@@ -64,6 +64,8 @@ def _result(*runs):
             "subscribers": 5,
             "kind": "audio",
             "size": 120,
+            "burst": 1,
+            "preset": None,
             "profile": "AEAD_AES_128_GCM",
         },
         pinning=Pinning(0, 1),

@@ -105,5 +105,46 @@ def forward(
     return partial(run_forward, options)
 
 
+@scenario(app)
+def join(
+    relay: RelayOptions,
+    rate: Annotated[float, typer.Option(help="Joins/s.")] = 20.0,
+    joins: Annotated[int, typer.Option(help="How many, at that rate.")] = 200,
+    even: Annotated[
+        bool, typer.Option("--even", help="Arrive at even distances instead of at random.")
+    ] = False,
+    storm: Annotated[int, typer.Option(help="Then this many at once. 0: none.")] = 0,
+    lobbies: Annotated[int, typer.Option(help="Lobbies they are spread over.")] = 10,
+    background: Annotated[int, typer.Option(help="Subscribers of the media that runs meanwhile.")] = 50,
+    packet_rate: Annotated[float, typer.Option(help="Packets/s of its publisher.")] = 200.0,
+    quiet: Annotated[float, typer.Option(help="Seconds it is measured before anybody comes.")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Of the arrivals.")] = 1,
+) -> ScenarioRun:
+    """Join a lobby: from opening the WebSocket to the first media packet decrypted, step by step.
+
+    Meanwhile media runs in another lobby: how much later do its packets arrive while clients come?
+
+    Examples: `relay bench join --rate 20 --joins 200 --storm 500`; `relay bench join --url ws://127.0.0.1:8080/ws`
+    """
+    from bench.join import run_join
+    from bench.join_options import JoinOptions
+
+    return partial(
+        run_join,
+        JoinOptions(
+            rate=rate,
+            joins=joins,
+            even=even,
+            storm=storm,
+            lobbies=lobbies,
+            background=background,
+            packet_rate=packet_rate,
+            quiet_s=quiet,
+            seed=seed,
+            relay=relay,
+        ),
+    )
+
+
 if __name__ == "__main__":
     app(prog_name="relay bench")

@@ -129,6 +129,7 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
     """Run to the end, print, write and draw what was asked for. Errors and signals become a sentence and a status."""
     from rich.console import Console
 
+    from bench.machine import describe_machine
     from bench.plot import draw, require_matplotlib
     from bench.report import print_record
     from bench.scenario import Record
@@ -138,7 +139,8 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
     try:
         if output.plot_path is not None:
             require_matplotlib()
-        record = Record(run_scenario(run, console))
+        machine = describe_machine()  # before the run: it may pin this process to one of the cores
+        record = Record(run_scenario(run, console), machine)
     except BenchError as error:
         fail(str(error), EXIT_FAILED)
     except Interrupted:

@@ -39,6 +39,7 @@ from bench.tables import (
     Series,
 )
 from media.native import IOVEC, MMSGHDR, POLLFD, TIMESPEC
+from relay.scheduling import shorten_slice
 
 CONSENT_INTERVAL_NS: Final = 5_000_000_000  # per peer, RFC 7675 section 5.1
 DRAIN_NS: Final = 500_000_000
@@ -130,6 +131,14 @@ class Run:
         """Return a counter's value now."""
         return int(self._load.counters[counter])
 
+    def latencies(self) -> Int64Array:
+        """Return the histogram as it is now; the difference of two says what was in between."""
+        return self._load.latencies.copy()
+
+    def finish(self) -> None:
+        """Send nothing more. The loop ends when all that was sent has come back, or nothing more comes."""
+        self._load.schedule["total_packets"] = 0
+
     async def wait_finished(self) -> None:
         """Wait until the loop has sent everything and nothing more comes back."""
         await self._finished.wait()
@@ -154,6 +163,7 @@ class Run:
         def thread() -> None:
             if cpu is not None:
                 pin_thread(cpu)
+            shorten_slice()  # where it shares the core with handshakes, it must not wait for them
             run_load(self._load)
 
         await trio.to_thread.run_sync(thread, thread_name="bench loop")

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from time import monotonic_ns
 from typing import Final
 
@@ -33,12 +34,27 @@ from relay.certificate import Certificate
 from relay.dtls import DtlsClosed, DtlsConnected, DtlsFailed, DtlsRole, DtlsState, DtlsTransport
 from relay.dtls import SrtpProfile as DtlsSrtpProfile
 from relay.ice import IceCredentials
-from signaling.messages import Answer, MediaState
+from signaling.messages import MediaState
 
 MEDIA_TIMEOUT_S: Final = 30.0
 SIGNALING_TIMEOUTS: Final = voicebot.Timeouts(connect_s=60.0, request_s=60.0, keepalive_s=60.0)
-_DATAGRAM_BYTES: Final = 2048
+DATAGRAM_BYTES: Final = 2048
 _SOURCES: Final = {PayloadKind.AUDIO: "microphone", PayloadKind.VIDEO: "camera"}
+
+
+class Milestone(Enum):
+    """What a client has reached on its way to media, in this order."""
+
+    OPENED = "TCP + WebSocket"
+    JOINED = "join reply"
+    ANSWERED = "offer -> answer"
+    ICE = "ICE"
+    DTLS = "DTLS"
+    MEDIA = "first packet"
+
+
+Note = Callable[[Milestone], None]
+"""Told at the moment a milestone is reached."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +108,14 @@ async def publish(
 ) -> None:
     """Be a publisher of one track until cancelled; started when packets may be sent. Raises: as `_stay`."""
     ssrc = secrets.randbelow(2**32 - 1) + 1
-    local = _local_transport(settings)
+    local = local_transport(settings)
     offer = write_publishing_offer(local, settings.kind, ssrc)
     async with _join(settings, name) as connection:
         answer = await connection.offer(offer, publish={"0": _SOURCES[settings.kind]})
         if len(answer.published) != 1:
             raise BenchError(f"the relay did not publish the track that {name} offered")
-        connected = await _connect_media(settings, local, answer, owned)
-        srtp = owned.enter_context(_open_srtp(connected.keys, SrtpDirection.OUTBOUND))
+        connected = await connect_media(settings, local, answer.sdp, owned)
+        srtp = owned.enter_context(open_srtp(connected.keys, SrtpDirection.OUTBOUND))
         track_id = answer.published[0].track_id
         task_status.started(connected.as_peer(srtp, ssrc, PAYLOAD_TYPES[settings.kind], track_id))
         await _stay(connection, name)
@@ -114,21 +130,21 @@ async def subscribe(
     task_status: trio.TaskStatus[MediaPeer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Be a subscriber of all these tracks until cancelled; started when packets may arrive. Raises: as `_stay`."""
-    local = _local_transport(settings)
+    local = local_transport(settings)
     offer = write_subscribing_offer(local, settings.kind, len(track_ids))
     async with _join(settings, name) as connection:
         wanted = {str(index): track_id for index, track_id in enumerate(track_ids)}
         answer = await connection.offer(offer, subscribe=wanted)
         if answer.refused:
             raise BenchError(f"the relay refused {name} a subscription: {answer.refused[0].error}")
-        connected = await _connect_media(settings, local, answer, owned)
-        srtp = owned.enter_context(_open_srtp(connected.keys, SrtpDirection.INBOUND))
+        connected = await connect_media(settings, local, answer.sdp, owned)
+        srtp = owned.enter_context(open_srtp(connected.keys, SrtpDirection.INBOUND))
         task_status.started(connected.as_peer(srtp))
         await _stay(connection, name)
 
 
 @dataclass(frozen=True)
-class _Connected:
+class Connected:
     """What the handshakes leave behind."""
 
     socket: socket.socket
@@ -139,6 +155,7 @@ class _Connected:
     def as_peer(
         self, srtp: SrtpSession, ssrc: int = 0, payload_type: int = 0, track_id: str = ""
     ) -> MediaPeer:
+        """Return the peer, with its SRTP session."""
         return MediaPeer(self.socket, srtp, self.consent, self.remote, ssrc, payload_type, track_id)
 
 
@@ -161,16 +178,24 @@ async def _stay(connection: voicebot.Connection, name: str) -> None:
                 )
 
 
-def _local_transport(settings: PeerSettings) -> LocalTransport:
+def local_transport(settings: PeerSettings) -> LocalTransport:
+    """Return fresh credentials for one offer."""
     credentials = IceCredentials(secrets.token_hex(4), secrets.token_hex(16))
     return LocalTransport(credentials, settings.certificate.fingerprint())
 
 
-async def _connect_media(
-    settings: PeerSettings, local: LocalTransport, answer: Answer, owned: ExitStack
-) -> _Connected:
-    """Open the peer's socket, and do ICE and DTLS over it. `owned` will close the socket."""
-    remote = read_answer(answer.sdp)
+async def connect_media(
+    settings: PeerSettings,
+    local: LocalTransport,
+    sdp: str,
+    owned: ExitStack,
+    note: Note = lambda _milestone: None,
+) -> Connected:
+    """Open the peer's socket, and do ICE and DTLS over it as the answer `sdp` says. `owned` will close the socket.
+
+    Raises: BenchError.
+    """
+    remote = read_answer(sdp)
     address = _choose_candidate(settings, remote)
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     media = owned.enter_context(open_media_socket(family, "::" if family == socket.AF_INET6 else "0.0.0.0"))  # noqa: S104 - the source address is the route's choice
@@ -181,12 +206,12 @@ async def _connect_media(
     )
     try:
         with trio.fail_after(MEDIA_TIMEOUT_S):
-            keys = await _shake_hands(trio.socket.from_stdlib_socket(media), ice, dtls)
+            keys = await _shake_hands(trio.socket.from_stdlib_socket(media), ice, dtls, note)
     except trio.TooSlowError:
         raise BenchError(
             f"no DTLS handshake with {address[0]}:{address[1]} within {MEDIA_TIMEOUT_S:g} s: is its UDP port open?"
         ) from None
-    return _Connected(media, keys, _consent_request(ice), address)
+    return Connected(media, keys, _consent_request(ice), address)
 
 
 def _choose_candidate(settings: PeerSettings, remote: RemoteTransport) -> tuple[str, int]:
@@ -200,7 +225,9 @@ def _choose_candidate(settings: PeerSettings, remote: RemoteTransport) -> tuple[
     )
 
 
-async def _shake_hands(media: trio.socket.SocketType, ice: IceClient, dtls: DtlsTransport) -> DtlsConnected:
+async def _shake_hands(
+    media: trio.socket.SocketType, ice: IceClient, dtls: DtlsTransport, note: Note
+) -> DtlsConnected:
     """Drive both protocols until DTLS has made the keys.
 
     Raises: BenchError when either fails.
@@ -209,27 +236,29 @@ async def _shake_hands(media: trio.socket.SocketType, ice: IceClient, dtls: Dtls
     if dtls.role is DtlsRole.SERVER:
         dtls.start(monotonic_ns())  # the relay's ClientHello may overtake its answer to our check
     while True:
-        _follow_ice(ice, dtls)
+        _follow_ice(ice, dtls, note)
         keys = _follow_dtls(dtls)
         for datagram in (*ice.datagrams_to_send(), *dtls.datagrams_to_send()):
             await media.send(datagram)
         if keys is not None:
+            note(Milestone.DTLS)
             return keys
         timers = [at for at in (ice.next_timeout_ns(), dtls.next_timeout_ns()) if at is not None]
         with trio.move_on_after(max(0, min(timers) - monotonic_ns()) / 1e9 if timers else MEDIA_TIMEOUT_S):
-            datagram = await media.recv(_DATAGRAM_BYTES)
+            datagram = await media.recv(DATAGRAM_BYTES)
             receiver = ice if datagram[:1] < b"\x04" else dtls
             receiver.receive_datagram(datagram, monotonic_ns())
         ice.handle_timeout(monotonic_ns())
         dtls.handle_timeout(monotonic_ns())
 
 
-def _follow_ice(ice: IceClient, dtls: DtlsTransport) -> None:
+def _follow_ice(ice: IceClient, dtls: DtlsTransport, note: Note) -> None:
     while (event := ice.next_event()) is not None:
         match event:
             case IceFailed():
                 raise BenchError(f"ICE failed: {event.reason}")
             case IceConnected():
+                note(Milestone.ICE)
                 if dtls.state is DtlsState.NEW:
                     dtls.start(monotonic_ns())
 
@@ -246,7 +275,8 @@ def _follow_dtls(dtls: DtlsTransport) -> DtlsConnected | None:
     return None
 
 
-def _open_srtp(keys: DtlsConnected, direction: SrtpDirection) -> SrtpSession:
+def open_srtp(keys: DtlsConnected, direction: SrtpDirection) -> SrtpSession:
+    """Open the session that protects what we send, or unprotects what we receive."""
     profile = SrtpProfile[keys.profile.name]
     material = keys.local_key if direction is SrtpDirection.OUTBOUND else keys.remote_key
     return SrtpSession(profile, material[: profile.key_bytes], material[profile.key_bytes :], direction)

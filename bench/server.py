@@ -11,7 +11,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ WATCH_INTERVAL_S: Final = 0.5
 INFO_TIMEOUT_S: Final = 10.0
 SPARE_CONNECTIONS: Final = 100
 LOG_LINES_TOLD: Final = 15
+NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ class RelayServer:
 
 
 @asynccontextmanager
-async def open_relay_server(options: RelayOptions, connections: int = 0) -> AsyncGenerator[RelayServer]:
+async def open_relay_server(
+    options: RelayOptions, connections: int = 0, settings: Mapping[str, str] = NO_SETTINGS
+) -> AsyncGenerator[RelayServer]:
     """Start a relay for the length of the scope, or reach the one that `--url` names.
 
-    One that is started takes this many connections at least.
+    One that is started takes this many connections at least, and these flags of `relay serve`.
 
     Raises: BenchError.
     """
@@ -77,7 +80,7 @@ async def open_relay_server(options: RelayOptions, connections: int = 0) -> Asyn
         ready, log = Path(directory) / "ready.json", Path(directory) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program, started in milliseconds
-                _command(options, connections, ready),
+                _command(options, connections, ready, settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -122,7 +125,7 @@ async def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _command(options: RelayOptions, connections: int, ready: Path) -> list[str]:
+def _command(options: RelayOptions, connections: int, ready: Path, settings: Mapping[str, str]) -> list[str]:
     flags = {
         "--host": "127.0.0.1",
         "--port": "0",
@@ -131,6 +134,7 @@ def _command(options: RelayOptions, connections: int, ready: Path) -> list[str]:
         "--max-connections": str(connections + SPARE_CONNECTIONS),
         "--log-level": "warning",
         "--ready-file": str(ready),
+        **settings,
     }
     return [sys.executable, "-m", "signaling", "serve", *(word for flag in flags.items() for word in flag)]
 

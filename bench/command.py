@@ -139,7 +139,7 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
     try:
         if output.plot_path is not None:
             require_matplotlib()
-        machine = describe_machine()  # before the run: it may pin this process to one of the cores
+        machine = describe_machine()
         record = Record(run_scenario(run, console), machine)
     except BenchError as error:
         fail(str(error), EXIT_FAILED)

@@ -17,7 +17,7 @@ import numpy as np
 import trio
 
 from bench.histogram import Int64Array
-from bench.machine import Pinning, pin_thread
+from bench.machine import Pinning, pinned_thread
 from bench.native import EPOLL_EVENT, epoll_wait
 from bench.sockets import open_media_socket, raw_address
 from bench.tables import EVENT_BATCH, RECEIVE_BATCH, SLOT_BYTES
@@ -54,11 +54,10 @@ async def measure_send_floor(
             fd = sender.fileno()
 
             def send() -> tuple[int, int, int]:
-                if pinning.server_cpu is not None:
-                    pin_thread(pinning.server_cpu)
-                began_ns, cpu_ns = monotonic_ns(), clock_gettime_ns(CLOCK_THREAD_CPUTIME_ID)
-                sent = send_bare(fd, headers, began_ns + round(duration_s * 1e9), timespec)
-                return sent, monotonic_ns() - began_ns, clock_gettime_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns
+                with pinned_thread(pinning.server_cpu):
+                    began_ns, cpu_ns = monotonic_ns(), clock_gettime_ns(CLOCK_THREAD_CPUTIME_ID)
+                    sent = send_bare(fd, headers, began_ns + round(duration_s * 1e9), timespec)
+                    return sent, monotonic_ns() - began_ns, clock_gettime_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns
 
             sent, elapsed_ns, cpu_ns = await trio.to_thread.run_sync(send, thread_name="bench floor")
     return SendFloor(
@@ -116,9 +115,8 @@ async def _receiving(count: int, cpu: int | None) -> AsyncGenerator[tuple[list[b
             events = np.zeros(EVENT_BATCH, EPOLL_EVENT)
 
             def receive() -> None:
-                if cpu is not None:
-                    pin_thread(cpu)
-                receive_bare(epoll.fileno(), events, headers, stop, received)
+                with pinned_thread(cpu):
+                    receive_bare(epoll.fileno(), events, headers, stop, received)
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.to_thread.run_sync, receive)

@@ -17,7 +17,7 @@ import trio
 
 from bench.histogram import BUCKETS, Int64Array
 from bench.loop import Load, run_load
-from bench.machine import pin_thread
+from bench.machine import pinned_thread
 from bench.native import EPOLL_EVENT
 from bench.options import SPIN_FOREVER_NS
 from bench.payload import PayloadKind, frame_ticks, make_template
@@ -161,10 +161,9 @@ class Run:
 
     async def _run(self, cpu: int | None) -> None:
         def thread() -> None:
-            if cpu is not None:
-                pin_thread(cpu)
-            shorten_slice()  # where it shares the core with handshakes, it must not wait for them
-            run_load(self._load)
+            with pinned_thread(cpu):
+                shorten_slice()  # where it shares the core with handshakes, it must not wait for them
+                run_load(self._load)
 
         await trio.to_thread.run_sync(thread, thread_name="bench loop")
         self._finished.set()

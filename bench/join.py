@@ -20,7 +20,7 @@ from bench.join_options import JoinOptions
 from bench.join_result import Arrivals, JoinResult, summarize_arrivals
 from bench.joiner import Attempts, try_join
 from bench.lobby import random_lobby
-from bench.machine import keep_to_client
+from bench.machine import kept_to_client
 from bench.options import RelayOptions
 from bench.payload import PayloadKind
 from bench.peer import PeerSettings
@@ -36,13 +36,13 @@ TELL_INTERVAL_S: Final = 1.0
 async def run_join(options: JoinOptions, progress: ProgressBars) -> JoinResult:
     """Carry out the scenario. Raises: BenchError, or the errors of `voicebot` when background peers cannot connect."""
     allow_descriptors(options.peers)
-    pinning, described = options.relay.pinning, options.describe()  # now: we are about to pin ourselves
+    pinning = options.relay.pinning
     with progress.phase("load kernels", 1):
         await trio.to_thread.run_sync(warm_up)
     async with AsyncExitStack() as owned:
         with progress.phase("start the relay", 1):
             server = await owned.enter_async_context(open_relay_server(options.relay, options.peers))
-        keep_to_client(pinning)
+        owned.enter_context(kept_to_client(pinning))
         with progress.phase("connect background peers", 1 + options.background + options.lobbies) as phase:
             background = await owned.enter_async_context(
                 open_background(
@@ -57,7 +57,7 @@ async def run_join(options: JoinOptions, progress: ProgressBars) -> JoinResult:
         arrivals = await _Door(options, server, background, progress).receive()
     assert background.result is not None
     return JoinResult(
-        options=described,
+        options=options.describe(),
         pinning=pinning,
         arrivals=arrivals,
         background_lost=background.result.lost,

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,9 +62,19 @@ def default_pinning() -> Pinning:
     return Pinning(cores[0], cores[1])
 
 
-def pin_thread(cpu: int) -> None:
-    """Keep the calling thread on one core."""
-    os.sched_setaffinity(0, {cpu})
+@contextmanager
+def pinned_thread(cpu: int | None) -> Iterator[None]:
+    """Keep the calling thread, and those it starts, on one core for the length of the scope; None: where it is.
+
+    Threads of a pool go on to do other work, for which they must have their cores back.
+    """
+    before = os.sched_getaffinity(0)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def pin_process(pid: int, cpu: int) -> None:
@@ -74,12 +86,17 @@ def pin_process(pid: int, cpu: int) -> None:
         os.sched_setaffinity(int(task.name), {cpu})
 
 
-def keep_to_client(pinning: Pinning) -> None:
-    """Keep the calling thread, and those it will start, off the relay's core and the loop's, if there are others."""
-    if pinning.client_cpu is None:
-        return
-    others = os.sched_getaffinity(0) - {pinning.client_cpu, pinning.server_cpu}
-    os.sched_setaffinity(0, others or {pinning.client_cpu})
+@contextmanager
+def kept_to_client(pinning: Pinning) -> Iterator[None]:
+    """Keep the calling thread, and those it starts, off the relay's core and the loop's, if there are others."""
+    before = os.sched_getaffinity(0)
+    if pinning.client_cpu is not None:
+        others = before - {pinning.client_cpu, pinning.server_cpu}
+        os.sched_setaffinity(0, others or {pinning.client_cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _cpu_model() -> str:

@@ -8,7 +8,7 @@ import math
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ class RelayOptions:
     client_cpu: int | None = None
     pin: bool = True
     spin: bool = True
+    pinning: Pinning = field(init=False)  # which core does what, as it is before anything is pinned
 
     def __post_init__(self) -> None:
         check_ranges([("--workers", self.workers, 1, 64)])
@@ -43,10 +44,10 @@ class RelayOptions:
             require_websocket_url(self.url)
             if not self.allow_remote:
                 require_loopback(self.url)
+        object.__setattr__(self, "pinning", self._choose_cores())
 
-    @property
-    def pinning(self) -> Pinning:
-        """Which core does what. A relay that runs already is left where it is."""
+    def _choose_cores(self) -> Pinning:
+        """A relay that runs already is left where it is."""
         chosen = default_pinning() if self.pin else Pinning(None, None)
         server = self.server_cpu if self.server_cpu is not None else chosen.server_cpu
         client = self.client_cpu if self.client_cpu is not None else chosen.client_cpu

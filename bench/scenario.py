@@ -15,7 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
-from bench.machine import Machine, describe_machine
+from bench.machine import Machine
 from bench.progress import ProgressBars
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Record:
     """A result with where, when and how it was measured."""
 
     result: ScenarioResult
-    machine: Machine = field(default_factory=describe_machine)
+    machine: Machine
     created: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     command: str = field(default_factory=lambda: shlex.join(["relay", "bench", *sys.argv[1:]]))
 

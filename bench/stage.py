@@ -17,7 +17,7 @@ from bench.floor import measure_send_floor
 from bench.forward_options import ForwardOptions
 from bench.generator import Generator, Traffic
 from bench.lobby import open_peers, random_lobby
-from bench.machine import keep_to_client
+from bench.machine import kept_to_client
 from bench.measurement import Bench
 from bench.peer import PeerSettings
 from bench.progress import ProgressBars
@@ -55,7 +55,7 @@ async def open_stage(options: ForwardOptions, progress: ProgressBars) -> AsyncGe
     async with AsyncExitStack() as owned:
         with progress.phase("start the relay", 1):
             server = await owned.enter_async_context(open_relay_server(options.relay, options.peers))
-        keep_to_client(pinning)
+        owned.enter_context(kept_to_client(pinning))
         settings = _peer_settings(options, server)
         began_s = trio.current_time()
         with progress.phase("connect peers", options.peers) as phase:

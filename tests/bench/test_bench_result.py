@@ -12,7 +12,7 @@ from bench.floor import SendFloor
 from bench.forward_result import ForwardResult
 from bench.generator import LoopResult, Traffic
 from bench.histogram import BUCKETS
-from bench.machine import Pinning
+from bench.machine import Pinning, describe_machine
 from bench.plot import draw
 from bench.process import ProcessUsage
 from bench.report import print_record
@@ -76,6 +76,10 @@ def _result(*runs):
     )
 
 
+def _record(result):
+    return Record(result, describe_machine())
+
+
 def test_costs_and_rates_are_related_to_what_was_delivered():
     run = _run(_loop())
     assert run.offered_per_s == 500
@@ -111,7 +115,7 @@ def test_the_limit_is_named_with_its_sign(counters, generator, limit, told):
 
 def test_the_json_file_is_complete_and_plain(tmp_path):
     result = _result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))
-    Record(result).write(tmp_path / "result.json")
+    _record(result).write(tmp_path / "result.json")
     read = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
     assert read["schema"] == SCHEMA
     assert read["scenario"] == "forward"
@@ -136,7 +140,7 @@ def test_the_json_file_is_complete_and_plain(tmp_path):
 def test_the_table_tells_what_matters(tmp_path):
     console = Console(width=140, record=True, file=(tmp_path / "out").open("w"))
     full = _run(_loop(lost=5), replace(QUIET, receive_drops=5), "full")
-    print_record(console, Record(_result(full, _run(_loop()))))
+    print_record(console, _record(_result(full, _run(_loop()))))
     told = console.export_text()
     for text in (
         "delivered, packets/s",
@@ -151,7 +155,7 @@ def test_the_table_tells_what_matters(tmp_path):
 
 
 def test_the_plot_is_a_png(tmp_path):
-    draw(Record(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))), tmp_path / "plot.png")
+    draw(_record(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 

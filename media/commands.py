@@ -13,7 +13,7 @@ from media.peer_rows import apply_to_peer
 from media.ring import release_slot, slot_to_read
 from media.send import flush_sends
 from media.tables import COMMAND
-from media.track_rows import apply_to_inbound, apply_to_track
+from media.track_rows import apply_to_group, apply_to_inbound, apply_to_track
 from media.verdicts import Verdict
 
 COMMAND_SIZE = COMMAND.itemsize
@@ -41,7 +41,7 @@ def _apply(context: Any, place: int) -> None:
     operation = command.operation
     if operation == Operation.STOP:
         context.stopping = 1
-    elif operation < Operation.STOP or operation > Operation.CLOSE_OUTBOUND:
+    elif operation < Operation.STOP or operation > Operation.CLOSE_GROUP:
         count(context, Verdict.COMMAND_REJECTED)
     elif operation <= Operation.CLOSE_PEER:
         if _in_range(context, command.row, context.peer_capacity):
@@ -52,8 +52,11 @@ def _apply(context: Any, place: int) -> None:
     elif operation <= Operation.CLOSE_INBOUND:
         if _in_range(context, command.row, context.inbound_capacity):
             apply_to_inbound(context, command)
-    elif _in_range(context, command.row, context.outbound_capacity):
-        apply_to_outbound(context, command, place + COMMAND_BLOB)
+    elif operation <= Operation.CLOSE_OUTBOUND:
+        if _in_range(context, command.row, context.outbound_capacity):
+            apply_to_outbound(context, command, place + COMMAND_BLOB)
+    elif _in_range(context, command.row, context.group_capacity):
+        apply_to_group(context, command)
 
 
 @helper

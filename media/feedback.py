@@ -60,6 +60,7 @@ from media.rtcp import (
 )
 from media.rtp import sequence_delta, write_u16
 from media.send import queue_rtp, reserve_datagram
+from media.slots import tapped_slot
 from media.tables import NO_PAYLOAD_TYPE, NONE, VIDEO
 from media.taps import tap_sender_report
 from media.verdicts import Verdict
@@ -135,7 +136,16 @@ def _take_sender_report(context: Any, peer_row: int, packet: np.ndarray, body: i
     track = track_at(context, inbound.track)
     if track.active_inbound != row:
         return
-    tap = track.first_outbound
+    _tap_report(context, inbound.track, inbound)
+    slot_row = tapped_slot(context, inbound.track)
+    if slot_row != NONE:
+        _tap_report(context, slot_row, inbound)
+
+
+@kernel
+def _tap_report(context: Any, track_row: int, inbound: Any) -> None:
+    """Tell the mirrors that a track feeds what the latest sender report of its stream says."""
+    tap = track_at(context, track_row).first_outbound
     while tap != NONE:
         outbound = outbound_at(context, tap)
         if outbound.peer == NONE:

@@ -16,7 +16,7 @@ from media.native import memcpy
 from media.rtp import sequence_delta, write_u16, write_u32
 from media.send import queue_rtp, reserve_datagram
 from media.tables import NO_PAYLOAD_TYPE, NONE, VIDEO
-from media.taps import tap_packet
+from media.taps import tap_packet, tap_sender_report
 from media.verdicts import Verdict
 
 GUARDED_SPAN = 1024
@@ -31,8 +31,34 @@ def forward_packet(context: Any, track_row: int, inbound_row: int, source: int) 
         outbound = outbound_at(context, row)
         following = outbound.next_of_track
         if outbound.peer == NONE:
-            tap_packet(context, outbound, source)
+            tap_packet(context, outbound, inbound_at(context, inbound_row), source, 0)
         else:
+            _forward_to_peer(context, outbound, inbound_row, source)
+        row = following
+
+
+@kernel
+def forward_through_slot(context: Any, slot_row: int, inbound_row: int, source: int, begins: bool) -> None:
+    """Send the packet at hand along every route of an audio slot but the speaker's own.
+
+    `begins`: the speaker begins in this slot. Whatever a route may have missed of it until now was no loss, and its
+    mirrors need to know its clock.
+    """
+    inbound = inbound_at(context, inbound_row)
+    row = track_at(context, slot_row).first_outbound
+    while row != NONE:
+        outbound = outbound_at(context, row)
+        following = outbound.next_of_track
+        if outbound.peer == NONE:
+            tap_packet(context, outbound, inbound, source, 1 if begins else 0)
+            if begins and inbound.report_arrival_ns != 0:
+                tap_sender_report(context, outbound, inbound)
+        elif outbound.peer == inbound.peer:
+            _skip(outbound)
+            count(context, Verdict.ROUTE_BACK_TO_SPEAKER)
+        else:
+            if begins:
+                outbound.resync = 1
             _forward_to_peer(context, outbound, inbound_row, source)
         row = following
 
@@ -126,15 +152,13 @@ def _switch_source(context: Any, outbound: Any, inbound_row: int) -> None:
 
 
 @kernel
-def restart_mirror(context: Any, inbound_row: int, ssrc: int) -> None:
-    """The publisher behind a mirror goes on with another SSRC: its numbering and its clock are others."""
-    inbound = inbound_at(context, inbound_row)
-    inbound.ssrc = ssrc
-    inbound.report_arrival_ns = 0
-    row = track_at(context, inbound.track).first_outbound
+def forget_stream(context: Any, track_row: int, inbound_row: int) -> None:
+    """The numbering of a stream, or the stream itself, comes to an end: no route of the track may go on by it."""
+    row = track_at(context, track_row).first_outbound
     while row != NONE:
         outbound = outbound_at(context, row)
-        outbound.inbound = NONE
+        if outbound.inbound == inbound_row:
+            outbound.inbound = NONE
         row = outbound.next_of_track
 
 

@@ -48,6 +48,7 @@ from media.native import (
 from media.reception import update_reception
 from media.ring import publish_slot, slot_to_write
 from media.rtp import parse_rtp, read_u16, read_u32, write_u16
+from media.slots import offer_packet
 from media.tables import (
     AUDIO,
     EVENT,
@@ -251,7 +252,7 @@ def _find_inbound(context: Any, peer: Any, ssrc: int) -> int:
 
 @kernel
 def accept_packet(context: Any, inbound_row: int, source: int) -> None:
-    """Take the canonical packet at hand into its track: level, keyframe, history, routes.
+    """Take the canonical packet at hand into its track: level, keyframe, history, routes, slots.
 
     Called for packets of local publishers and for those that come through a tap. `source`: address of its bytes.
     """
@@ -280,6 +281,8 @@ def accept_packet(context: Any, inbound_row: int, source: int) -> None:
         keep_packet(context, inbound_row, source)
     if track.first_outbound != NONE:
         forward_packet(context, inbound.track, inbound_row, source)
+    if track.group != NONE or track.tap_group != NONE:
+        offer_packet(context, inbound_row, source)
 
 
 @helper

@@ -11,12 +11,13 @@ import numpy as np
 from numba import carray, types
 
 from media.jit import helper, integer, intrinsic
-from media.tables import EVENT, HISTORY, INBOUND, OUTBOUND, PACKET, PEER, TAP, TRACK
+from media.tables import EVENT, GROUP, HISTORY, INBOUND, OUTBOUND, PACKET, PEER, TAP, TRACK
 
 PEER_SIZE = PEER.itemsize
 TRACK_SIZE = TRACK.itemsize
 INBOUND_SIZE = INBOUND.itemsize
 OUTBOUND_SIZE = OUTBOUND.itemsize
+GROUP_SIZE = GROUP.itemsize
 HISTORY_SIZE = HISTORY.itemsize
 TAP_SIZE = TAP.itemsize
 EVENT_SIZE = EVENT.itemsize
@@ -93,6 +94,12 @@ def inbound_at(context: Any, row: int) -> Any:
 def outbound_at(context: Any, row: int) -> Any:
     """Row of the outbound streams table."""
     return record_at(OUTBOUND, context.outbound + integer(row) * OUTBOUND_SIZE)
+
+
+@helper
+def group_at(context: Any, row: int) -> Any:
+    """Row of the groups table."""
+    return record_at(GROUP, context.groups + integer(row) * GROUP_SIZE)
 
 
 @helper

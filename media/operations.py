@@ -35,12 +35,15 @@ class Operation(IntEnum):
     CLOSE_PEER = 6
     OPEN_TRACK = 7  # kind
     SET_MUTED = 8  # muted
-    CLOSE_TRACK = 9
+    SET_GROUPS = 9  # group, tap group; NONE for out of it
+    CLOSE_TRACK = 10
     # Values: peer, track, ssrc, clock rate, repairs, repairable, origin worker, origin inbound, origin generation.
-    OPEN_INBOUND = 10
-    SET_ORIGIN = 11  # of a mirror's stream: inbound, generation, at its publisher's worker
-    CLOSE_INBOUND = 12
+    OPEN_INBOUND = 11
+    SET_ORIGIN = 12  # of a mirror's stream: inbound, generation, at its publisher's worker
+    CLOSE_INBOUND = 13
     # Values: peer, ssrc, rtx ssrc, first sequence, clock rate, link worker, inbound, generation. Blob: cname.
-    OPEN_OUTBOUND = 13
-    SET_SOURCE = 14  # track, or NONE to park
-    CLOSE_OUTBOUND = 15
+    OPEN_OUTBOUND = 14
+    SET_SOURCE = 15  # track, or NONE to park
+    CLOSE_OUTBOUND = 16
+    OPEN_GROUP = 17  # the tracks that are its slots
+    CLOSE_GROUP = 18  # no track may be in it any more

@@ -27,6 +27,7 @@ from media.tables import (
     COMMAND,
     CONTEXT,
     EVENT,
+    GROUP,
     HISTORY,
     HISTORY_SPAN,
     INBOUND,
@@ -59,9 +60,10 @@ class Capacity:
     """How many rows the tables of one worker have. Rings and hash sizes are powers of two."""
 
     peers: int = 8192
-    tracks: int = 16384
+    tracks: int = 32768
     inbound: int = 16384
     outbound: int = 65536
+    groups: int = 8192
     history: int = 8192
     commands: int = 8192
     events: int = 1024
@@ -105,6 +107,7 @@ class WorkerMemory:
         self.tracks: Array = np.zeros(capacity.tracks, TRACK)
         self.inbound: Array = np.zeros(capacity.inbound, INBOUND)
         self.outbound: Array = np.zeros(capacity.outbound, OUTBOUND)
+        self.groups: Array = np.zeros(capacity.groups, GROUP)
         self.commands: Array = np.zeros(capacity.commands, COMMAND)
         self.command_cursors = new_cursors()
         self.events: Array = np.zeros(capacity.events, EVENT)
@@ -151,6 +154,7 @@ class WorkerMemory:
                 "track_capacity": capacity.tracks,
                 "inbound_capacity": capacity.inbound,
                 "outbound_capacity": capacity.outbound,
+                "group_capacity": capacity.groups,
                 "address_mask": capacity.addresses - 1,
                 "history_capacity": capacity.history,
                 "keyframe_interval_ns": keyframe_interval_ns,
@@ -160,6 +164,7 @@ class WorkerMemory:
                 "tracks": self.tracks.ctypes.data,
                 "inbound": self.inbound.ctypes.data,
                 "outbound": self.outbound.ctypes.data,
+                "groups": self.groups.ctypes.data,
                 "counters": self.counters.ctypes.data,
                 "commands": self.commands.ctypes.data,
                 "command_cursors": self.command_cursors.ctypes.data,

@@ -32,6 +32,8 @@ CNAME_BYTES: Final = 16
 NO_LEVEL: Final = 255  # the packet carried no RFC 6464 level
 NO_PAYLOAD_TYPE: Final = 255
 
+AUDIO_SLOTS: Final = 3  # speakers of a group that are heard at one time
+
 AUDIO: Final = 0
 VIDEO: Final = 1
 
@@ -129,10 +131,31 @@ TRACK = np.dtype(
         ("level_dbov", "f4"),  # smoothed RFC 6464 level; 127 silent
         ("level_ns", "i8"),  # when a level was last seen
         ("outbound_count", "i8"),
+        # Audio slots, media.slots.
+        ("group", "i4"),  # whose listeners here may come to hear it; NONE
+        ("tap_group", "i4"),  # whose slots feed the other workers' listeners; NONE, for a mirror always
+        ("has_held_slot", "u1"),  # so there may be routes that follow one of its streams
+        (
+            "prominence_millidb",
+            "i8",
+        ),  # its level: risen to at once, fallen from slowly; below 0 dBov, 127000 none
+        ("prominence_ns", "i8"),  # when that was
     ],
     align=True,
 )
-"""One published track, or its mirror on a worker that has subscribers of a publisher elsewhere."""
+"""One published track, or its mirror on a worker that has subscribers of a publisher elsewhere; or an audio slot, which
+has routes but no streams of its own."""
+
+GROUP = np.dtype(
+    [
+        ("slot", "i4", (AUDIO_SLOTS,)),  # the track whose routes are the slot's
+        ("holder", "i4", (AUDIO_SLOTS,)),  # the track that goes out through it, or did last; NONE
+        ("since_ns", "i8", (AUDIO_SLOTS,)),  # when the holder began
+        ("heard_ns", "i8", (AUDIO_SLOTS,)),  # when there was last something to hear of the holder
+    ],
+    align=True,
+)
+"""Tracks that compete for the same audio slots, on one worker. One that is not in use has no track that names it."""
 
 INBOUND = np.dtype(
     [
@@ -172,6 +195,7 @@ INBOUND = np.dtype(
         ("origin_worker", "i4"),
         ("origin_inbound", "i4"),
         ("origin_generation", "i8"),
+        ("tapped_stream", "i8"),  # which of the publisher's streams its numbering is of, 0 none yet
     ],
     align=True,
 )
@@ -235,6 +259,8 @@ TAP = np.dtype(
         ("kind", "i4"),
         ("inbound", "i4"),  # the row it is for, at the reader
         ("generation", "i8"),
+        ("stream", "i8"),  # generation of the publisher's stream it is from, at the writer
+        ("resumes", "i8"),  # 1: what the stream sent before this packet was withheld, not lost
         ("report_ntp", "i8"),
         ("report_timestamp", "i8"),
         ("report_arrival_ns", "i8"),
@@ -292,6 +318,7 @@ CONTEXT = np.dtype(
         ("track_capacity", "i8"),
         ("inbound_capacity", "i8"),
         ("outbound_capacity", "i8"),
+        ("group_capacity", "i8"),
         ("address_mask", "i8"),
         ("history_capacity", "i8"),
         ("keyframe_interval_ns", "i8"),
@@ -300,6 +327,7 @@ CONTEXT = np.dtype(
         ("tracks", "i8"),
         ("inbound", "i8"),
         ("outbound", "i8"),
+        ("groups", "i8"),
         ("addresses", "i8"),
         ("history", "i8"),
         ("history_index", "i8"),  # int32 [inbound_capacity][HISTORY_SPAN]: history row + 1

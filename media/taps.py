@@ -59,8 +59,11 @@ def publish_tap(context: Any, reader: int) -> None:
 
 
 @kernel
-def tap_packet(context: Any, outbound: Any, source: int) -> None:
-    """Copy the packet at hand, whose bytes begin at address `source`, to the mirror an outbound stream feeds."""
+def tap_packet(context: Any, outbound: Any, inbound: Any, source: int, resumes: int) -> None:
+    """Copy the packet at hand, of stream `inbound`, bytes from address `source`, to a mirror.
+
+    `outbound` links to it. `resumes`: 1 when what came before was withheld from it.
+    """
     place = reserve_tap(context, outbound.link_worker)
     if place == 0:
         return
@@ -69,6 +72,8 @@ def tap_packet(context: Any, outbound: Any, source: int) -> None:
     record.kind = TAP_PACKET
     record.inbound = outbound.link_inbound
     record.generation = outbound.link_generation
+    record.stream = inbound.generation
+    record.resumes = resumes
     packets_at(place + TAP_META)[0] = meta[0]
     memcpy(place + TAP_DATA, source, meta[0].length)
     publish_tap(context, outbound.link_worker)
@@ -85,6 +90,7 @@ def tap_sender_report(context: Any, outbound: Any, inbound: Any) -> None:
     record.kind = TAP_SENDER_REPORT
     record.inbound = outbound.link_inbound
     record.generation = outbound.link_generation
+    record.stream = inbound.generation
     record.report_ntp = inbound.report_ntp
     record.report_timestamp = inbound.report_timestamp
     record.report_arrival_ns = inbound.report_arrival_ns

@@ -1,14 +1,21 @@
-"""Commands about tracks and the inbound streams that feed them."""
+"""Commands about tracks, the inbound streams that feed them and the groups they compete in."""
 
 from typing import Any
 
-from media.forward import resume_routes
+from media.forward import forget_stream, resume_routes
 from media.jit import kernel
 from media.keyframe_requests import want_keyframe
-from media.memory import inbound_at, outbound_at, peer_at, track_at
+from media.memory import group_at, inbound_at, peer_at, track_at
 from media.operations import Operation
 from media.outbound_rows import detach
-from media.tables import NONE, VIDEO
+from media.slots import (
+    LONG_AGO_NS,
+    NO_PROMINENCE,
+    forget_stream_in_slots,
+    set_groups,
+    yield_slots,
+)
+from media.tables import AUDIO_SLOTS, NONE, VIDEO
 
 
 @kernel
@@ -25,6 +32,11 @@ def apply_to_track(context: Any, command: Any) -> None:
         track.level_dbov = 127
         track.level_ns = 0
         track.outbound_count = 0
+        track.group = NONE
+        track.tap_group = NONE
+        track.has_held_slot = 0
+        track.prominence_millidb = NO_PROMINENCE
+        track.prominence_ns = context.now_ns
     elif operation == Operation.SET_MUTED:
         was_muted = track.muted
         track.muted = command.values[0]
@@ -32,11 +44,28 @@ def apply_to_track(context: Any, command: Any) -> None:
             resume_routes(context, command.row)
         elif track.muted != 0:
             track.level_dbov = 127
+            track.prominence_millidb = NO_PROMINENCE
+            yield_slots(context, command.row)
+    elif operation == Operation.SET_GROUPS:
+        set_groups(context, command.row, command.values[0], command.values[1])
     else:
+        set_groups(context, command.row, NONE, NONE)
         while track.first_outbound != NONE:
             detach(context, track.first_outbound)
         track.generation = 0
         track.active_inbound = NONE
+
+
+@kernel
+def apply_to_group(context: Any, command: Any) -> None:
+    """Apply one command. Operations: see `media.operations`."""
+    if command.operation == Operation.OPEN_GROUP:
+        group = group_at(context, command.row)
+        for slot in range(AUDIO_SLOTS):
+            group.slot[slot] = command.values[slot]
+            group.holder[slot] = NONE
+            group.since_ns[slot] = LONG_AGO_NS
+            group.heard_ns[slot] = LONG_AGO_NS
 
 
 @kernel
@@ -56,6 +85,7 @@ def apply_to_inbound(context: Any, command: Any) -> None:
         inbound.origin_worker = values[6]
         inbound.origin_inbound = values[7]
         inbound.origin_generation = values[8]
+        inbound.tapped_stream = 0
         inbound.started = 0
         inbound.received = 0
         inbound.packets = 0
@@ -88,12 +118,8 @@ def apply_to_inbound(context: Any, command: Any) -> None:
         track = track_at(context, inbound.track)
         if track.active_inbound == row:
             track.active_inbound = NONE
-        following = track.first_outbound
-        while following != NONE:
-            outbound = outbound_at(context, following)
-            if outbound.inbound == row:
-                outbound.inbound = NONE
-            following = outbound.next_of_track
+        forget_stream(context, inbound.track, row)
+        forget_stream_in_slots(context, row)
     inbound.generation = 0
     inbound.keyframe_wanted = 0
     inbound.missing_count = 0

@@ -62,6 +62,10 @@ class Verdict(IntEnum):
         42  # more STUN or DTLS, from a peer or from unproven addresses, than the control plane is to see
     )
     RTCP_TOO_MANY_SENDERS = 43  # from an SSRC no offer named, beyond those one client may have
+    # Audio slots.
+    ROUTE_BACK_TO_SPEAKER = 44  # nobody hears himself; an outbound verdict
+    SLOT_TAKEN = 45  # a speaker began in a slot
+    SLOT_WITHHELD = 46  # a packet of somebody who is silent, or not among the loudest
 
 
 VERDICT_COUNT: Final = len(Verdict)

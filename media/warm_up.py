@@ -12,7 +12,9 @@ from media.state import Capacity, SharedMemory, WorkerMemory
 from media.tables import COMMAND, EVENT
 from media.worker import run_worker
 
-_SMALLEST = Capacity(peers=1, tracks=1, inbound=1, outbound=1, history=1, commands=2, events=2, taps=2)
+_SMALLEST = Capacity(
+    peers=1, tracks=1, inbound=1, outbound=1, groups=1, history=1, commands=2, events=2, taps=2
+)
 _NO_DESCRIPTOR = -1
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from media.atomics import full_fence, load_acquire, store_release
 from media.commands import apply_commands
 from media.feedback import RETRANSMISSIONS_PER_SECOND
-from media.forward import restart_mirror
 from media.ingress import PUNTS_PER_SECOND, accept_packet, receive_datagram
 from media.jit import helper, integer, kernel
 from media.keyframe_requests import ask_for_keyframe, want_keyframe
@@ -42,6 +41,7 @@ from media.native import (
 from media.reports import send_reports
 from media.ring import release_slot, slot_to_read
 from media.send import MESSAGE_SIZE, flush_sends
+from media.slots import restart_mirror, yield_slots
 from media.tables import (
     CONTEXT,
     RECEIVE_BATCH,
@@ -162,11 +162,15 @@ def _take_tapped(context: Any, place: int) -> None:
     inbound = inbound_at(context, record.inbound)
     if inbound.generation != record.generation:
         return  # the row was retired while this was under way
+    if record.kind != TAP_KEYFRAME_REQUEST and inbound.tapped_stream != record.stream:
+        inbound.tapped_stream = record.stream
+        restart_mirror(context, integer(record.inbound))
     if record.kind == TAP_PACKET:
         meta = packets_at(context.packet)
         meta[0] = packets_at(place + TAP_META)[0]
-        if inbound.ssrc != meta[0].ssrc:
-            restart_mirror(context, record.inbound, meta[0].ssrc)
+        inbound.ssrc = meta[0].ssrc
+        if record.resumes != 0:
+            yield_slots(context, integer(inbound.track))
         inbound.packets += 1
         accept_packet(context, integer(record.inbound), place + TAP_DATA)
     elif record.kind == TAP_KEYFRAME_REQUEST:

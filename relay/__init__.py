@@ -12,9 +12,14 @@ from relay.errors import CapacityError, LocalProtocolError, RelayError, RemotePr
 from relay.negotiation import NegotiationResult, Refusal
 from relay.peer import Peer, PeerClosed, PeerConnected, PeerEvent, PeerState
 from relay.router import RelayConfig, Router, RouterStatistics, WorkerStatistics, open_relay
+from relay.slots import AudioSlot, AudioSlots, AudioSlotsStatistics
+from relay.source import Source
 from relay.track import Track, TrackStatistics
 
 __all__ = [
+    "AudioSlot",
+    "AudioSlots",
+    "AudioSlotsStatistics",
     "Capacity",
     "CapacityError",
     "Certificate",
@@ -31,6 +36,7 @@ __all__ = [
     "RemoteProtocolError",
     "Router",
     "RouterStatistics",
+    "Source",
     "Track",
     "TrackStatistics",
     "WorkerStatistics",

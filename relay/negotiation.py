@@ -11,8 +11,9 @@ from media.operations import MAP_BYTES
 from relay.answer import AnswerSection, Inactive, Receive, Refuse, Send, SendReceive, find_refusal
 from relay.offered import OfferedSection
 from relay.payloads import PayloadMaps, negotiate_codecs, negotiate_extensions
+from relay.source import Kind, Source
 from relay.subscription import Subscription
-from relay.track import Kind, Track
+from relay.track import Track
 
 _SENDING: Final = ("sendrecv", "sendonly")
 _RECEIVING: Final = ("sendrecv", "recvonly")
@@ -35,8 +36,8 @@ class NegotiationResult:
     """By mid: every track this peer publishes now."""
     unpublished: tuple[Track, ...]
     """Tracks this offer ended."""
-    subscribed: Mapping[str, Track]
-    """By mid: every track this peer is sent now."""
+    subscribed: Mapping[str, Source]
+    """By mid: every track and slot this peer is sent now."""
     refused: Mapping[str, Refusal]
     """By mid."""
 
@@ -59,7 +60,7 @@ class SectionPlan:
     publishes: bool = False
     label: str | None = None
     subscribes: bool = False
-    source: Track | None = None
+    source: Source | None = None
     refusal: Refusal | None = None
 
 
@@ -67,7 +68,7 @@ def plan_section(
     offered: OfferedSection,
     before: Section | None,
     publish: Mapping[str, str],
-    subscribe: Mapping[str, Track],
+    subscribe: Mapping[str, Source],
 ) -> SectionPlan:
     """Decide about one section. `publish` and `subscribe` are those of `Peer.accept_offer`."""
     plan = SectionPlan(offered, refuse=find_refusal(offered))

@@ -31,8 +31,9 @@ from relay.negotiation import (
 from relay.offer import parse_offer
 from relay.offered import Offer, OfferedSection
 from relay.payloads import negotiate_codecs
+from relay.source import Kind, Source
 from relay.subscription import Subscription
-from relay.track import Kind, Track
+from relay.track import Track
 from relay.transport import Transport
 from relay.worker import Worker
 
@@ -113,7 +114,7 @@ class Peer:
         }
 
     @property
-    def subscriptions(self) -> Mapping[str, Track | None]:
+    def subscriptions(self) -> Mapping[str, Source | None]:
         """What each subscribing section carries, by mid; None while it is parked."""
         return {
             mid: section.subscription.source
@@ -126,11 +127,12 @@ class Peer:
         sdp: str,
         *,
         publish: Mapping[str, str] | None = None,
-        subscribe: Mapping[str, Track] | None = None,
+        subscribe: Mapping[str, Source] | None = None,
     ) -> NegotiationResult:
         """Answer an offer.
 
-        `publish`: mid -> label of tracks that begin with this offer. `subscribe`: mid -> track to be sent there. Both
+        `publish`: mid -> label of tracks that begin with this offer. `subscribe`: mid -> track or audio slot to be sent
+        there. Both
         need to name only what is new: what ran before goes on while its section offers it. A section that only
         receives and is subscribed to nothing is answered as a parked one, for `attach` to use.
 
@@ -159,16 +161,16 @@ class Peer:
                 self.state = PeerState.CONNECTING
         return self._carry_out(offer, plans)
 
-    def attach(self, mid: str, track: Track) -> None:
-        """Send another track in a section that was negotiated for receiving; no new offer is needed.
+    def attach(self, mid: str, source: Source) -> None:
+        """Send another track or audio slot in a section that was negotiated for receiving; no new offer is needed.
 
-        Raises: LocalProtocolError when the peer has no such section, or it is of another kind, or the track has ended;
+        Raises: LocalProtocolError when the peer has no such section, or it is of another kind, or the source has ended;
         CapacityError when a table is full. The section then carries what it did before.
         """
         subscription = self._subscription(mid)
-        if track.kind != self._sections[mid].kind:
-            raise LocalProtocolError(f"section {mid!r} carries {self._sections[mid].kind}, not {track.kind}")
-        subscription.set_source(track)
+        if source.kind != self._sections[mid].kind:
+            raise LocalProtocolError(f"section {mid!r} carries {self._sections[mid].kind}, not {source.kind}")
+        subscription.set_source(source)
 
     def detach(self, mid: str) -> None:
         """Stop what a section carries; the section stays for later use. Raises LocalProtocolError as `attach`."""
@@ -224,8 +226,8 @@ class Peer:
                 own[Operation.CLOSE_INBOUND] += len(plan.offered.ssrcs) + len(plan.offered.rtx_ssrcs)
             if plan.subscribes:
                 own[Operation.CLOSE_OUTBOUND] += before is None or before.subscription is None
-        for source in {plan.source for plan in plans if plan.source is not None}:
-            for worker, rows in source.rows_to_attach(self.worker).items():
+        for feed in {plan.source.feed for plan in plans if plan.source is not None}:
+            for worker, rows in feed.rows_to_attach(self.worker).items():
                 needed[worker].update(rows)
         for worker, total in needed.items():
             worker.require(total)
@@ -266,7 +268,7 @@ class Peer:
             sdp=build_answer(offer, answers, transport),
             published={mid: one.track for mid, one in self._sections.items() if one.track is not None},
             unpublished=tuple(unpublished),
-            subscribed={mid: track for mid, track in self.subscriptions.items() if track is not None},
+            subscribed={mid: one for mid, one in self.subscriptions.items() if one is not None},
             refused={plan.offered.mid: plan.refusal for plan in plans if plan.refusal is not None},
         )
 

@@ -21,6 +21,7 @@ from relay.certificate import Certificate
 from relay.errors import LocalProtocolError
 from relay.ice import peek_local_ufrag
 from relay.peer import Peer, PeerState
+from relay.slots import AudioSlots
 from relay.stun import Address
 from relay.udp import advertised_addresses, open_udp_socket
 from relay.worker import Worker
@@ -151,6 +152,15 @@ class Router:
         self._by_row[worker.index, peer.row.index] = peer
         self._arrivals.set()
         return peer
+
+    def open_audio_slots(self) -> AudioSlots:
+        """Make audio slots, for tracks to be added to and peers to subscribe to.
+
+        They hold nothing while nobody listens, so they need not be closed when all who took part have gone.
+        """
+        if self._closed:
+            raise LocalProtocolError("the relay is closed")
+        return AudioSlots()
 
     def statistics(self) -> RouterStatistics:
         """Counters of all workers and their sum."""

@@ -1,10 +1,11 @@
-"""A stream the relay sends to one peer in one section, and the track that is its source at present."""
+"""A stream the relay sends to one peer in one section, and what it carries at present."""
 
 import secrets
 
 from media.operations import Operation
 from media.tables import NONE
-from relay.track import CLOCK_RATES_HZ, Kind, Track
+from relay.mirror import CLOCK_RATES_HZ
+from relay.source import Kind, Source
 from relay.worker import Row, Worker
 
 
@@ -23,7 +24,7 @@ class Subscription:
         mid: str,
         kind: Kind,
         repaired: bool,
-        source: Track | None,
+        source: Source | None,
     ) -> None:
         self._worker = worker
         self._row = worker.take_row(Operation.CLOSE_OUTBOUND)
@@ -31,10 +32,10 @@ class Subscription:
         prefixes = secrets.SystemRandom().sample(range(1, 1 << 16), 2)
         self.ssrc, rtx_ssrc = ((prefix << 16) | self._row.index for prefix in prefixes)
         self.rtx_ssrc = rtx_ssrc if repaired else 0
-        self.cname = source.peer.id if source is not None else peer_id
-        self.stream_id = source.peer.id if source is not None else f"parked-{mid}"
+        self.cname = source.stream_id if source is not None else peer_id
+        self.stream_id = source.stream_id if source is not None else f"parked-{mid}"
         self.track_id = source.id if source is not None else f"parked-{mid}"
-        self._source: Track | None = None
+        self._source: Source | None = None
         # RFC 3550 5.1 wants a random start; below 2**15 no receiver mistakes the first wrap (RFC 3711 3.3.1).
         first_sequence = secrets.randbits(15)
         values = (peer.index, self.ssrc, self.rtx_ssrc, first_sequence, CLOCK_RATES_HZ[kind], NONE, NONE, 0)
@@ -43,26 +44,26 @@ class Subscription:
         )
 
     @property
-    def source(self) -> Track | None:
-        """The track it carries now; None while it is parked, also because its track has ended."""
+    def source(self) -> Source | None:
+        """The track or slot it carries now; None while it is parked, also because that has ended."""
         return None if self._source is None or self._source.closed else self._source
 
-    def set_source(self, track: Track | None) -> None:
-        """Carry another track, or none. The subscriber sees one continuous stream.
+    def set_source(self, source: Source | None) -> None:
+        """Carry something else, or nothing. The subscriber sees one continuous stream.
 
-        Raises: as `Track.require_attachable`; the former source stays.
+        Raises: as `Source.require_attachable`; the former source stays.
         """
         before = self.source
-        if before is track and track is not None:
+        if before is source and source is not None:
             return
-        if track is not None:
-            track.require_attachable(self._worker)
+        if source is not None:
+            source.require_attachable(self._worker)
         if before is not None:
             before.detach_outbound(self._worker, self._row)
         self._source = None
-        if track is not None:
-            track.attach_outbound(self._worker, self._row)
-            self._source = track
+        if source is not None:
+            source.attach_outbound(self._worker, self._row)
+            self._source = source
 
     def close(self) -> None:
         """End it; call once."""

@@ -2,21 +2,18 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from media.operations import Operation
-from media.tables import AUDIO, NONE, VIDEO
+from media.tables import NONE
 from relay.errors import LocalProtocolError
+from relay.mirror import CLOCK_RATES_HZ, KINDS, MIRROR_ROWS, TAP_ROWS, Mirror
+from relay.source import Kind
 from relay.worker import Row, Worker
 
 if TYPE_CHECKING:
     from relay.peer import Peer
-
-Kind = Literal["audio", "video"]
-
-KINDS: Final = {"audio": AUDIO, "video": VIDEO}
-CLOCK_RATES_HZ: Final = {"audio": 48_000, "video": 90_000}
-"""Every codec the relay forwards has the clock rate of its kind."""
+    from relay.slots import AudioSlots
 
 MAX_INBOUND_STREAMS: Final = 8
 """SSRCs one track may use, all told; a client that invents more is not heard on them."""
@@ -44,16 +41,6 @@ class _Repair:
     repaired_ssrc: int
 
 
-@dataclass
-class _Mirror:
-    """The track's stand-in on another worker."""
-
-    track: Row
-    inbound: Row
-    tap: Row  # the outbound row on the home worker that feeds it
-    subscribers: int = 0
-
-
 class Track:
     """One audio or video stream a peer publishes.
 
@@ -65,11 +52,13 @@ class Track:
         self.kind: Kind = kind
         self.label = label
         self.peer = peer
-        self._worker = worker
-        self._row = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[kind],))
+        self.worker = worker
+        self.audio_slots: AudioSlots | None = None
+        """The slots it may be heard through; kept by them."""
+        self.row = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[kind],))
         self._streams: dict[int, Row] = {}
         self._repairs: dict[int, _Repair] = {}
-        self._mirrors: dict[Worker, _Mirror] = {}
+        self._mirrors: dict[Worker, Mirror] = {}
         self._active: Row | None = None
         self._muted = False
         self.closed = False
@@ -84,7 +73,7 @@ class Track:
         if self.closed:
             raise LocalProtocolError(f"track {self.id} is closed")
         self._muted = muted
-        self._worker.post(Operation.SET_MUTED, self._row.index, (int(muted),))
+        self.worker.post(Operation.SET_MUTED, self.row.index, (int(muted),))
         for worker, mirror in self._mirrors.items():
             worker.post(Operation.SET_MUTED, mirror.track.index, (int(muted),))
 
@@ -93,10 +82,20 @@ class Track:
         """Smoothed RFC 6464 audio level: 0 is the loudest, 127 silence (also when nothing is known)."""
         if self.closed or self._muted:
             return 127
-        row = self._worker.memory.tracks[self._row.index]
-        if int(self._worker.memory.context["now_ns"][0]) - int(row["level_ns"]) > SILENCE_AFTER_NS:
+        row = self.worker.memory.tracks[self.row.index]
+        if int(self.worker.memory.context["now_ns"][0]) - int(row["level_ns"]) > SILENCE_AFTER_NS:
             return 127
         return round(float(row["level_dbov"]))
+
+    @property
+    def stream_id(self) -> str:
+        """See `Source`: tracks of one peer are in step."""
+        return self.peer.id
+
+    @property
+    def feed(self) -> "Track":
+        """See `Source`."""
+        return self
 
     @property
     def ssrcs(self) -> frozenset[int]:
@@ -105,7 +104,7 @@ class Track:
 
     def statistics(self) -> TrackStatistics:
         """Counters of all its inbound streams."""
-        rows = [self._worker.memory.inbound[row.index] for row in self._streams.values()]
+        rows = [self.worker.memory.inbound[row.index] for row in self._streams.values()]
         clock_rate = CLOCK_RATES_HZ[self.kind]
         return TrackStatistics(
             packets_received=sum(int(row["packets"]) for row in rows),
@@ -118,6 +117,10 @@ class Track:
             jitter_ms=max((int(row["jitter_16ths"]) / 16 / clock_rate * 1000 for row in rows), default=0.0),
             subscribers=0 if self.closed else self._count_subscribers(),
         )
+
+    def set_groups(self, group: int, tap_group: int) -> None:
+        """Compete in these groups of its worker; for `AudioSlots`."""
+        self.worker.post(Operation.SET_GROUPS, self.row.index, (group, tap_group))
 
     def bind_stream(self, ssrc: int, *, repairable: bool) -> bool:
         """Take the packets of `ssrc` as this track's from now on. False when it has used up its SSRCs."""
@@ -144,23 +147,20 @@ class Track:
         # Repairs first: their rows name those of what they repair, which are given out anew.
         for ssrc, repair in list(self._repairs.items()):
             if repairs.get(ssrc) != repair.repaired_ssrc or repair.repaired_ssrc not in ssrcs:
-                self._worker.retire_row(Operation.CLOSE_INBOUND, repair.row)
+                self.worker.retire_row(Operation.CLOSE_INBOUND, repair.row)
                 del self._repairs[ssrc]
         for ssrc, row in list(self._streams.items()):
             if ssrc not in ssrcs:
-                self._worker.retire_row(Operation.CLOSE_INBOUND, row)
+                self.worker.retire_row(Operation.CLOSE_INBOUND, row)
                 del self._streams[ssrc]
                 if row is self._active:
                     self._active = None
 
     def rows_to_attach(self, worker: Worker) -> Mapping[Worker, Mapping[Operation, int]]:
         """Rows `attach_outbound` would take for `worker`: none, or those of a mirror."""
-        if worker is self._worker or worker in self._mirrors:
+        if worker is self.worker or worker in self._mirrors:
             return {}
-        return {
-            worker: {Operation.CLOSE_TRACK: 1, Operation.CLOSE_INBOUND: 1},
-            self._worker: {Operation.CLOSE_OUTBOUND: 1},
-        }
+        return {worker: MIRROR_ROWS, self.worker: TAP_ROWS}
 
     def require_attachable(self, worker: Worker) -> None:
         """Check that `attach_outbound` will succeed.
@@ -175,11 +175,13 @@ class Track:
     def attach_outbound(self, worker: Worker, outbound: Row) -> None:
         """Make this track the source of an outbound stream on `worker`. Raises as `require_attachable`."""
         self.require_attachable(worker)
-        source = self._row
-        if worker is not self._worker:
+        source = self.row
+        if worker is not self.worker:
             mirror = self._mirrors.get(worker)
             if mirror is None:
-                mirror = self._open_mirror(worker)
+                mirror = Mirror.open(self.worker, self.row, worker, self.kind, self._active)
+                if self._muted:
+                    worker.post(Operation.SET_MUTED, mirror.track.index, (1,))
                 self._mirrors[worker] = mirror
             mirror.subscribers += 1
             source = mirror.track
@@ -189,60 +191,35 @@ class Track:
         """Undo `attach_outbound`: the stream is parked."""
         worker.post(Operation.SET_SOURCE, outbound.index, (NONE,))
         mirror = self._mirrors.get(worker)
-        if worker is not self._worker and mirror is not None:
+        if worker is not self.worker and mirror is not None:
             mirror.subscribers -= 1
             if mirror.subscribers == 0:
-                self._close_mirror(worker, self._mirrors.pop(worker))
+                self._mirrors.pop(worker).close()
 
     def close(self) -> None:
         """End the track: routes, mirrors and streams. Idempotent."""
         if self.closed:
             return
         self.closed = True
-        for worker, mirror in self._mirrors.items():
-            self._close_mirror(worker, mirror)
+        if self.audio_slots is not None:
+            self.audio_slots.remove(self)
+        for mirror in self._mirrors.values():
+            mirror.close()
         self._mirrors.clear()
         self.release_streams_except((), {})
-        self._worker.retire_row(Operation.CLOSE_TRACK, self._row)
+        self.worker.retire_row(Operation.CLOSE_TRACK, self.row)
 
     def _count_subscribers(self) -> int:
-        routes = int(self._worker.memory.tracks["outbound_count"][self._row.index])
+        routes = int(self.worker.memory.tracks["outbound_count"][self.row.index])
         return routes - len(self._mirrors) + sum(mirror.subscribers for mirror in self._mirrors.values())
 
     def _open_inbound(self, ssrc: int, repairs: int, *, repairable: bool) -> Row:
         values = (
             self.peer.row.index,
-            self._row.index,
+            self.row.index,
             ssrc,
             CLOCK_RATES_HZ[self.kind],
             repairs,
             int(repairable),
         )
-        return self._worker.open_row(
-            Operation.OPEN_INBOUND, Operation.CLOSE_INBOUND, (*values, NONE, NONE, 0)
-        )
-
-    def _open_mirror(self, worker: Worker) -> _Mirror:
-        clock_rate = CLOCK_RATES_HZ[self.kind]
-        active = self._active or Row(NONE, 0)
-        track = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[self.kind],))
-        if self._muted:
-            worker.post(Operation.SET_MUTED, track.index, (1,))
-        origin = (self._worker.index, active.index, active.generation)
-        inbound = worker.open_row(
-            Operation.OPEN_INBOUND,
-            Operation.CLOSE_INBOUND,
-            (NONE, track.index, 0, clock_rate, NONE, 0, *origin),
-        )
-        tap = self._worker.open_row(
-            Operation.OPEN_OUTBOUND,
-            Operation.CLOSE_OUTBOUND,
-            (NONE, 0, 0, 0, clock_rate, worker.index, inbound.index, inbound.generation),
-        )
-        self._worker.post(Operation.SET_SOURCE, tap.index, (self._row.index,))
-        return _Mirror(track, inbound, tap)
-
-    def _close_mirror(self, worker: Worker, mirror: _Mirror) -> None:
-        self._worker.retire_row(Operation.CLOSE_OUTBOUND, mirror.tap)
-        worker.retire_row(Operation.CLOSE_INBOUND, mirror.inbound)
-        worker.retire_row(Operation.CLOSE_TRACK, mirror.track)
+        return self.worker.open_row(Operation.OPEN_INBOUND, Operation.CLOSE_INBOUND, (*values, NONE, NONE, 0))

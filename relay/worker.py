@@ -85,6 +85,7 @@ class Worker:
             Operation.CLOSE_TRACK: deque(range(capacity.tracks)),
             Operation.CLOSE_INBOUND: deque(range(capacity.inbound)),
             Operation.CLOSE_OUTBOUND: deque(range(capacity.outbound)),
+            Operation.CLOSE_GROUP: deque(range(capacity.groups)),
         }
         self._capacity = {operation: len(rows) for operation, rows in self._free.items()}
         self._posted = 0

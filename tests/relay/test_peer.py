@@ -114,7 +114,13 @@ async def test_section_that_disappears_ends_what_it_carried():
             bob.offer(audio("0", "recvonly"), audio("1", "inactive"))
             assert bob.relay_peer.subscriptions == {"0": first}
             await commands_applied(router)
-            assert rows_in_use(router)[0] == {"peer": 2, "track": 1, "inbound": 1, "outbound": 1}
+            assert rows_in_use(router)[0] == {
+                "peer": 2,
+                "track": 1,
+                "inbound": 1,
+                "outbound": 1,
+                "group": 0,
+            }
 
 
 async def test_many_ice_restarts_leave_two_ufrags_behind():

@@ -10,6 +10,7 @@ from bench.options import RelayOptions, choose
 from bench.presets import PRESETS
 from bench.scenario import ScenarioRun
 
+_SEARCH_FROM = 200.0  # packets/s of each publisher
 _PRESET_HELP = "; ".join(f"{preset.name} ({preset.describe()})" for preset in PRESETS.values())
 
 app = typer.Typer(
@@ -103,6 +104,51 @@ def forward(
         relay=relay,
     )
     return partial(run_forward, options)
+
+
+@scenario(app)
+def latency(
+    relay: RelayOptions,
+    publishers: Annotated[int, typer.Option(help="Peers that send one track each.")] = 1,
+    subscribers: Annotated[int, typer.Option(help="Peers that receive every track.")] = 50,
+    rate: Annotated[
+        float | None, typer.Option(help="Packets/s of each publisher. (--load of the highest without loss)")
+    ] = None,
+    load: Annotated[float, typer.Option(help="Part of the highest rate to run at.")] = 0.5,
+    size: Annotated[int, typer.Option(help="Bytes of an RTP packet before SRTP.")] = 120,
+    profile: Annotated[str, typer.Option(help="SRTP: gcm or cm.")] = "gcm",
+    duration: Annotated[float, typer.Option(help="Seconds that count, of each run.")] = 10.0,
+    ramp: Annotated[float, typer.Option(help="Seconds before, in which the rate rises.")] = 1.0,
+    max_latency: Annotated[
+        float, typer.Option(help="Milliseconds of p99 above which the search takes a rate as too high.")
+    ] = 20.0,
+    busy_trio: Annotated[
+        bool, typer.Option("--busy-trio", help="Run once more while clients negotiate without a pause.")
+    ] = False,
+) -> ScenarioRun:
+    """Time packets through the relay far from its limit: p50, p95, p99, p99.9, max, and the whole distribution.
+
+    Latency runs from just before the publisher encrypts to the return of the subscriber's receive call.
+
+    Examples: `relay bench latency --busy-trio --plot latency.png`; `relay bench latency --publishers 3 --rate 50`
+    """
+    from bench.forward_options import PROFILES, ForwardOptions
+    from bench.latency import LatencyOptions, run_latency
+
+    forward = ForwardOptions(
+        publishers=publishers,
+        subscribers=subscribers,
+        rate=_SEARCH_FROM if rate is None else rate,
+        size=size,
+        profile=choose("--profile", profile, PROFILES),
+        duration_s=duration,
+        ramp_s=ramp,
+        search=rate is None,
+        load=load,
+        max_latency_ms=max_latency,
+        relay=relay,
+    )
+    return partial(run_latency, LatencyOptions(forward, busy_trio))
 
 
 @scenario(app)

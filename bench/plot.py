@@ -114,3 +114,15 @@ def plot_cpu(axes: "Axes", runs: Sequence[RunResult], trials: Sequence[Trial]) -
     )
     axes.grid(visible=True, alpha=0.2)
     axes.legend()
+
+
+def plot_seconds(axes: "Axes", runs: Sequence[RunResult]) -> None:
+    """Mean and maximum of the latency in each second: whether a bad percentile is one stall or many."""
+    for color, run in zip(COLORS, runs, strict=False):
+        mean, worst = (np.array(run.seconds[name]) / 1e6 for name in ("latency_mean_ns", "latency_max_ns"))
+        second = np.arange(mean.size) + 0.5
+        axes.plot(second, worst, color=color, marker=".", label=f"{run.name}, max")
+        axes.plot(second, mean, color=color, linestyle="--", label=f"{run.name}, mean")
+    axes.set(xlabel="second, ramp included", ylabel="one-way latency, ms", yscale="log", title="Over time")
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.legend()

@@ -21,10 +21,11 @@ from bench.result import (
     GeneratorCost,
     Latency,
     Limit,
+    Trial,
     server_cost,
     summarize_run,
 )
-from bench.scenario import SCHEMA, Record
+from bench.scenario import SCHEMA, Better, Reading, Record
 from bench.tables import Counter, Series
 
 QUIET = GeneratorCost(
@@ -66,6 +67,8 @@ def _result(*runs):
             "size": 120,
             "burst": 1,
             "preset": None,
+            "search": False,
+            "workers": 1,
             "profile": "AEAD_AES_128_GCM",
         },
         pinning=Pinning(0, 1),
@@ -157,6 +160,42 @@ def test_the_table_tells_what_matters(tmp_path):
 def test_the_plot_is_a_png(tmp_path):
     draw(_record(_result(_run(_loop()), _run(_loop(delivered=0), name="nothing"))), tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def _highest(**options):
+    result = _result(_run(_loop()))
+    return replace(result, options=result.options | {"search": True} | options)
+
+
+def test_bars_are_for_what_they_were_set_for():
+    bars = {reading.name: reading.bar for reading in _highest(size=120).readings() if reading.bar}
+    assert bars == {"run: delivered": 500_000, "run: of the bare sendmmsg rate": 0.65}
+    video = _highest(size=1200, kind="video").readings()
+    assert {reading.name: reading.bar for reading in video if reading.bar} == {"run: delivered RTP": 5}
+    for other in ({"size": 121}, {"search": False}, {"workers": 2}, {"profile": "AES128_CM_SHA1_80"}):
+        assert not [reading for reading in _highest(**other).readings() if reading.bar]
+
+
+@pytest.mark.parametrize(
+    ("value", "better", "met"),
+    [(5, "higher", True), (4.9, "higher", False), (5, "lower", True), (5.1, "lower", False)],
+)
+def test_a_bar_is_met_on_its_good_side(value, better, met):
+    assert Reading("x", value, "", Better(better), bar=5).met is met
+    assert Reading("x", value, "", Better(better)).met is None
+    assert Reading("x", math.nan, "", Better(better), bar=5).met is None
+
+
+def _trial(offered, good, limit=Limit.RELAY):
+    return Trial(offered, offered, offered, 0, 1.0, 1.0, good, limit)
+
+
+def test_a_search_that_the_generator_ended_says_so():
+    note = "search ended where the generator"
+    ended = (_trial(100, True), _trial(200, False), _trial(150, False, Limit.GENERATOR))
+    assert note in " ".join(replace(_highest(), trials=ended).notes())
+    for trials in ((), ended[:2], (_trial(100, True), _trial(90, False, Limit.GENERATOR))):
+        assert note not in " ".join(replace(_highest(), trials=trials).notes())
 
 
 def test_percentiles_of_nothing_are_nan():

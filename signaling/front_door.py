@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from signaling.counters import Counters
+from signaling.courier import Courier
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.peeked_stream import PeekedStream
@@ -58,6 +59,7 @@ class FrontDoor:
         web_server: WebServer,
         handle_websocket: WebSocketHandler,
         limits: WebSocketLimits,
+        keepalive_seconds: float,
         max_connections: int,
         allowed_origins: tuple[str, ...],
         counters: Counters,
@@ -65,6 +67,7 @@ class FrontDoor:
         self._web_server = web_server
         self._handle_websocket = handle_websocket
         self._limits = limits
+        self._courier = Courier(keepalive_seconds=keepalive_seconds)
         self._max_connections = max_connections
         self._allowed_origins = allowed_origins
         self._counters = counters
@@ -80,6 +83,7 @@ class FrontDoor:
     ) -> None:
         """Serve until ``stop``, then close every connection within ``stop_seconds``."""
         async with trio.open_nursery() as connections:
+            connections.start_soon(self._courier.run)
             try:
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(
@@ -123,10 +127,11 @@ class FrontDoor:
         if not received:
             return
         head = parse_head(received)
-        peeked = PeekedStream(stream, received, send_timeout_seconds=self._limits.send_timeout_seconds)
         if head.destination is Destination.WEBSOCKET and self._may_connect(head):
-            await self._serve_websocket(peeked)
-        elif self._counters.web < MAX_WEB:
+            await self._serve_websocket(PeekedStream(stream, received))
+            return
+        peeked = PeekedStream(stream, received, send_timeout_seconds=self._limits.send_timeout_seconds)
+        if self._counters.web < MAX_WEB:
             self._counters.web += 1
             try:
                 await self._web_server.serve(peeked)
@@ -173,7 +178,9 @@ class FrontDoor:
         if self._counters.websockets < self._max_connections:
             self._counters.websockets += 1
             try:
-                self._note_end(await serve_websocket(stream, self._run_websocket, self._limits))
+                self._note_end(
+                    await serve_websocket(stream, self._run_websocket, self._limits, self._courier)
+                )
             finally:
                 self._counters.websockets -= 1
             return
@@ -183,7 +190,7 @@ class FrontDoor:
             return
         self._refusing += 1
         try:
-            self._note_end(await serve_websocket(stream, _refuse, self._limits))
+            self._note_end(await serve_websocket(stream, _refuse, self._limits, self._courier))
         finally:
             self._refusing -= 1
 

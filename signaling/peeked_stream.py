@@ -1,8 +1,11 @@
-"""A TCP stream whose first bytes have been read already, and whose writes cannot block for ever.
+"""A TCP stream whose first bytes have been read already, and whose writes need not block.
 
 The front door reads a request's head to see who should serve it; the server it picks gets this stream and
 reads the head again.
 """
+
+import math
+import os
 
 import trio
 
@@ -10,7 +13,9 @@ import trio
 class PeekedStream(trio.abc.HalfCloseableStream):
     """``head`` first, then ``stream``. Owns the stream."""
 
-    def __init__(self, stream: trio.SocketStream, head: bytes, *, send_timeout_seconds: float) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, head: bytes, *, send_timeout_seconds: float = math.inf
+    ) -> None:
         self._stream = stream
         self._head = head
         self._send_timeout_seconds = send_timeout_seconds
@@ -40,6 +45,19 @@ class PeekedStream(trio.abc.HalfCloseableStream):
         if scope.cancelled_caught:
             self._stream.socket.close()
             raise trio.BrokenResourceError("the client did not read in time")
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """Write as much as the system takes without waiting; return how much that was.
+
+        Nobody else may be writing.
+        Raises: trio.BrokenResourceError.
+        """
+        try:
+            return os.write(self._stream.socket.fileno(), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError from error
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until a write would make progress."""

@@ -83,6 +83,7 @@ async def run_server(
                     web_server=WebServer(make_web_app(service)),
                     handle_websocket=_connection_handler(settings, sessions, counters),
                     limits=_websocket_limits(settings),
+                    keepalive_seconds=settings.keepalive_seconds,
                     max_connections=settings.max_connections,
                     allowed_origins=settings.allowed_origins,
                     counters=counters,
@@ -124,7 +125,6 @@ def _websocket_limits(settings: Settings) -> WebSocketLimits:
     return WebSocketLimits(
         max_message_bytes=settings.max_message_bytes,
         send_queue_bytes=settings.send_queue_bytes,
-        keepalive_seconds=settings.keepalive_seconds,
         send_timeout_seconds=settings.send_timeout_seconds,
     )
 

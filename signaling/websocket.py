@@ -1,13 +1,17 @@
-"""The adapter around trio-websocket; nothing else in the project's server touches that library.
+"""WebSockets of the server (RFC 6455): wsproto tells what the bytes mean, this module moves them over a Trio stream.
 
-It adds what the library leaves to its user: a bounded outgoing queue per client, a limit on how long a write
-may block, keepalive, one message size limit with a clear error, an orderly end (last words, close code,
-bounded wait) however the end comes about, and the exception groups and state errors of the library mapped to
-one reason.
+Nothing else in the server touches wsproto. What is added to it: a bounded outgoing queue per client, a limit on
+how long a write may block, keepalive, one message size limit with a clear error, and an orderly end (last
+words, close code, bounded wait) however the end comes about. Streams that can write without waiting are written
+to by the server's one ``Courier``; what a client does not take at once, and all other streams (TLS), are left to
+a task of the connection's own, which lives no longer than there is something to write.
 
-``serve_websocket`` runs one connection in one nursery: the library's reader, our sender, our keepalive, and
-the caller's handler. Any of them may end the connection by naming a close code; the first name wins, the
-others are cancelled.
+``serve_websocket`` runs one connection in one nursery. The caller's handler is its reader: it must keep calling
+``receive``, which answers pings and hears the client's goodbye. Anybody may end the connection by naming a close
+code; the first name wins, the handler is cancelled.
+
+One connection at rest is one task, blocked in a read: no queue, no reader, no sender, no timer of its own. Cost:
+see `connections` in docs/benchmarks.md.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,23 +19,28 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
-from wsproto.utilities import LocalProtocolError as WsLocalProtocolError
-from wsproto.utilities import RemoteProtocolError as WsRemoteProtocolError
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import Connection as Protocol
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Ping,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import RemoteProtocolError
 
+from signaling.courier import Courier
+from signaling.frames import PING, text_frame
 from signaling.messages import CloseCode, Closing, ErrorCode, ErrorReply, encode_server
 from signaling.outbox import Outbox
 
-#: The library's reader hands messages over through a queue and answers pings in the same task: with a queue
-#: of one, a handler that works for a moment would hold the pongs up. Sixteen is a burst of trickled
-#: candidates.
-MESSAGE_QUEUE_SIZE = 16
-RECEIVE_BUFFER_BYTES = 16 * 1024
-#: A reason must fit the close frame's 125 bytes beside the code (RFC 6455 section 5.5).
-MAX_REASON_BYTES = 123
-#: The library closes by itself (without an error frame) beyond this multiple of the limit; below it we answer
-#: first.
-LIBRARY_LIMIT_FACTOR = 2
+#: A burst of trickled candidates; the memory is taken for the length of a read only.
+RECEIVE_BYTES = 16 * 1024
+#: What is said of a connection that ended without a close frame; never sent (RFC 6455 section 7.4.1).
 ABNORMAL = 1006
 
 
@@ -41,10 +50,9 @@ class WebSocketLimits:
 
     max_message_bytes: int
     send_queue_bytes: int
-    keepalive_seconds: float = 4.0
     send_timeout_seconds: float = 10.0
     handshake_seconds: float = 5.0
-    #: How long the end may take: the frame being written, the last words, the client's close frame.
+    #: How long the end may take: what is being written, the last words, the client's close frame.
     close_seconds: float = 2.0
 
 
@@ -62,25 +70,54 @@ class Disconnected(Exception):  # noqa: N818 - an ending, not an error
 
 
 class WebSocket:
-    """One open connection, as a handler sees it."""
+    """One open connection, as a handler sees it, and as a client of the courier."""
+
+    __slots__ = (
+        "_courier",
+        "_ended",
+        "_flush_requested",
+        "_handler_scope",
+        "_heard",
+        "_limits",
+        "_nursery",
+        "_outbox",
+        "_parts",
+        "_parts_bytes",
+        "_pinged",
+        "_protocol",
+        "_send_nowait",
+        "_stream",
+        "_writable",
+        "_writer_done",
+    )
 
     def __init__(
-        self, connection: WebSocketConnection, stream: trio.abc.HalfCloseableStream, limits: WebSocketLimits
+        self,
+        stream: trio.abc.Stream,
+        protocol: Protocol,
+        limits: WebSocketLimits,
+        courier: Courier,
+        nursery: trio.Nursery,
     ) -> None:
-        self._connection = connection
         self._stream = stream
+        self._protocol = protocol
         self._limits = limits
+        self._courier = courier
+        self._nursery = nursery
         self._handler_scope = trio.CancelScope()
-        self._sender_done = trio.Event()
-        self._writing = False
+        self._outbox = Outbox(max_bytes=limits.send_queue_bytes, on_overflow=self._overflow)
         self._ended: Ended | None = None
-        self._closed_by_library = False
-        self._outbox = Outbox(
-            max_bytes=limits.send_queue_bytes,
-            on_overflow=lambda: self.close(
-                CloseCode.TRY_LATER, "too slow: the outgoing queue is full", discard=True
-            ),
-        )
+        # Receiving: the pieces of a message whose end has not come.
+        self._parts: list[str | bytes] = []
+        self._parts_bytes = 0
+        # Writing. At any time one of flush and the writer task writes; the event is there while the task is.
+        self._send_nowait: Callable[[bytes | memoryview], int] | None = getattr(stream, "send_nowait", None)
+        self._flush_requested = False
+        self._writer_done: trio.Event | None = None
+        self._writable = True
+        # Keepalive.
+        self._heard = True
+        self._pinged = False
 
     @property
     def ended(self) -> Ended | None:
@@ -92,131 +129,233 @@ class WebSocket:
 
         Raises: Disconnected when there is none any more, for whatever reason.
         """
-        try:
-            message: str | bytes = await self._connection.get_message()
-        except ConnectionClosed:
-            self._note_remote_end()
-            raise Disconnected from None
-        if self._too_large(message):
-            limit = self._limits.max_message_bytes
-            text = f"the message has {len(message)} characters; the limit is {limit} bytes"
-            self.send(encode_server(ErrorReply(code=ErrorCode.TOO_LARGE, error=text)))
-            self.close(CloseCode.TOO_LARGE, f"message exceeds {limit} bytes")
-            raise Disconnected
-        return message
+        waited = False
+        while self._ended is None:
+            for event in self._protocol.events():
+                message = self._understand(event)
+                if message is not None:
+                    if not waited:  # a client that sends without pause must not keep others waiting
+                        await trio.lowlevel.checkpoint()
+                    return message
+            data = await self._read()
+            waited = True
+            if not data:
+                self._end(Ended(ABNORMAL, "", by_client=True))
+            elif self._ended is None:
+                self._heard = True
+                self._protocol.receive_data(data)
+        raise Disconnected
 
     def send(self, text: str) -> None:
-        """Queue a frame; never waits. A client that does not keep up is closed with 1013."""
-        self._outbox.put(text)
+        """Queue a text frame; never waits. A client that does not keep up is closed with 1013."""
+        self._post(text_frame(text))
 
     def close(self, code: int, reason: str, *, discard: bool = False) -> None:
         """End the connection from our side: last words, close frame. Only the first call counts."""
         if self._ended is not None:
             return
-        self._ended = Ended(int(code), reason, by_client=False)
-        final = None if code == CloseCode.NORMAL else encode_server(Closing(reason=reason))
-        self._outbox.end(final, discard=discard)
+        last_words = [] if code == CloseCode.NORMAL else [text_frame(encode_server(Closing(reason=reason)))]
+        last_words.append(self._protocol.send(CloseConnection(code=int(code), reason=reason or None)))
+        self._end(Ended(int(code), reason, by_client=False), *last_words, discard=discard)
         self._handler_scope.cancel()
 
-    async def _handle(self, handler: Callable[["WebSocket"], Awaitable[None]]) -> None:
-        with self._handler_scope, suppress(Disconnected):
-            await handler(self)
-            self.close(CloseCode.NORMAL, "")
+    # What the courier calls.
 
-    async def _finish(self) -> None:
-        """Let the sender finish, then do the closing handshake; all of it within ``close_seconds``."""
-        ended = self._ended
-        assert ended is not None
-        with trio.move_on_after(self._limits.close_seconds):
-            await self._sender_done.wait()
-            reason = ended.reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
-            await self._connection.aclose(
-                ended.code if ended.code != ABNORMAL else CloseCode.NORMAL, reason or None
-            )
-
-    async def _run_sender(self) -> None:
-        while (text := await self._outbox.take()) is not None:
-            self._writing = True
-            with trio.move_on_after(self._limits.send_timeout_seconds) as scope:
-                try:
-                    await self._connection.send_message(text)
-                except ConnectionClosed:
-                    break  # the client's goodbye crossed this frame: `receive` hears it, with its close code
-            if scope.cancelled_caught:
-                # A frame has been cut in the middle: nothing sensible can follow it, so the end is abrupt.
-                self.close(CloseCode.TRY_LATER, "too slow: a write did not finish in time", discard=True)
+    def flush(self) -> None:
+        """Write what is queued, as far as the system takes it; the writer task is left the rest."""
+        self._flush_requested = False
+        if self._writer_done is not None or not self._writable:
+            return
+        while piece := self._outbox.next_piece():
+            try:
+                size = 0 if self._send_nowait is None else self._send_nowait(piece)
+            except trio.BrokenResourceError:
+                self._lose()
                 return
-            self._writing = False
-        self._sender_done.set()
+            self._outbox.written(size)
+            if size < len(piece):
+                self._writer_done = trio.Event()
+                self._nursery.start_soon(self._write)
+                return
 
-    async def _run_keepalive(self) -> None:
-        while True:
-            await trio.sleep(self._limits.keepalive_seconds)
-            with trio.move_on_after(self._limits.keepalive_seconds) as scope:
-                try:
-                    await self._connection.ping()
-                except ConnectionClosed:
+    def check(self) -> None:
+        """Send a ping; close when nothing has been heard, nor could be written, since the last one."""
+        if self._heard or not self._pinged:
+            self._heard, self._pinged = False, True
+            self._post(PING)
+        elif self._outbox.queued_bytes:
+            self.close(CloseCode.TRY_LATER, "too slow: nothing was read for seconds", discard=True)
+        else:
+            self.close(CloseCode.KEEPALIVE_TIMEOUT, "no pong in time", discard=True)
+
+    # The life of a connection, for `serve_websocket`.
+
+    async def run(self, handler: Callable[["WebSocket"], Awaitable[None]]) -> Ended:
+        """Run the handler, then let the connection end in order."""
+        self._courier.enroll(self)
+        try:
+            with self._handler_scope, suppress(Disconnected):
+                await handler(self)
+                self.close(CloseCode.NORMAL, "")
+            assert self._ended is not None
+            with trio.move_on_after(self._limits.close_seconds):
+                await self._finish(self._ended)
+        finally:
+            self._courier.dismiss(self)
+            self._writable = False
+        return self._ended
+
+    async def _finish(self, ended: Ended) -> None:
+        """Write the last words and, if the end was our wish, wait for the client's close frame."""
+        if self._writer_done is not None:
+            await self._writer_done.wait()
+        if self._writable:
+            self._writer_done = trio.Event()
+            await self._write()
+        while (
+            not ended.by_client and self._writable and self._protocol.state is ConnectionState.LOCAL_CLOSING
+        ):
+            data = await self._read()
+            if not data:
+                return
+            self._protocol.receive_data(data)
+            for _ in self._protocol.events():
+                pass
+
+    async def _write(self) -> None:
+        """Write all that is queued, and what is queued meanwhile."""
+        assert self._writer_done is not None
+        try:
+            while piece := self._outbox.next_piece():
+                with trio.move_on_after(self._limits.send_timeout_seconds) as patience:
+                    await self._stream.send_all(piece)
+                if patience.cancelled_caught:
+                    # A frame has been cut in the middle: nothing sensible can follow it.
+                    self._writable = False
+                    self.close(CloseCode.TRY_LATER, "too slow: a write did not finish in time", discard=True)
                     return
-            if scope.cancelled_caught:
-                if self._writing:
-                    self.close(CloseCode.TRY_LATER, "too slow: nothing was read for seconds", discard=True)
-                else:
-                    self.close(CloseCode.KEEPALIVE_TIMEOUT, "no pong in time", discard=True)
-                return
+                self._outbox.written(len(piece))
+                self._heard = True  # whoever reads is alive, though the pong be queued behind a long message
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+        finally:
+            self._writer_done.set()
+            self._writer_done = None
 
-    def _note_remote_end(self) -> None:
+    async def _read(self) -> bytes:
+        try:
+            return bytes(await self._stream.receive_some(RECEIVE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    def _post(self, frame: bytes) -> None:
+        self._outbox.put(frame)
+        self._request_flush()
+
+    def _request_flush(self) -> None:
+        if not self._flush_requested:
+            self._flush_requested = True
+            self._courier.request_flush(self)
+
+    def _overflow(self) -> None:
+        self.close(CloseCode.TRY_LATER, "too slow: the outgoing queue is full", discard=True)
+
+    def _lose(self) -> None:
+        """Note that the stream broke under a write; the reader may not hear of it."""
+        self._writable = False
+        self._end(Ended(ABNORMAL, "the connection broke", by_client=True))
+        self._handler_scope.cancel()
+
+    def _end(self, ended: Ended, *last_words: bytes, discard: bool = True) -> None:
         if self._ended is None:
-            closed = self._connection.closed
-            code = ABNORMAL if closed is None else int(closed.code)
-            reason = (closed.reason or "") if closed is not None else ""
-            # The library closes over-long messages by itself; every other code in `closed` came from the
-            # client.
-            self._closed_by_library = reason.startswith("Exceeded maximum message size")
-            self._ended = Ended(code, reason, by_client=not self._closed_by_library)
-            self._outbox.end(discard=True)
+            self._ended = ended
+            self._outbox.end(*last_words, discard=discard)
+            self._request_flush()
+            self._courier.dismiss(self)
 
-    def _too_large(self, message: str | bytes) -> bool:
+    def _understand(self, event: Event) -> str | bytes | None:
+        """Do what a frame asks for; return the message that it completes.
+
+        Raises: Disconnected when it ends the connection.
+        """
+        if isinstance(event, TextMessage):
+            return self._collect(event.data, finished=event.message_finished)
+        if isinstance(event, BytesMessage):
+            return self._collect(bytes(event.data), finished=event.message_finished)
+        if isinstance(event, Ping):
+            self._post(self._protocol.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            # The client's goodbye, or wsproto's verdict on bytes that are no frames: either is answered.
+            answer = self._protocol.send(event.response())
+            self._end(Ended(int(event.code), event.reason or "", by_client=True), answer)
+            raise Disconnected
+        return None
+
+    def _collect(self, data: str | bytes, *, finished: bool) -> str | bytes | None:
+        size = len(data) if isinstance(data, bytes) or data.isascii() else len(data.encode())
+        self._parts_bytes += size
+        if self._parts_bytes > self._limits.max_message_bytes:
+            self._refuse_too_large()
+        if finished and not self._parts:
+            self._parts_bytes = 0
+            return data
+        self._parts.append(data)
+        if not finished:
+            return None
+        whole = type(data)().join(self._parts)  # type: ignore[arg-type] # all are of the type of the first frame
+        self._parts, self._parts_bytes = [], 0
+        return whole
+
+    def _refuse_too_large(self) -> None:
+        """Answer before the rest has come; what does come is not kept."""
         limit = self._limits.max_message_bytes
-        if isinstance(message, bytes) or len(message) > limit or len(message) * 4 <= limit:
-            return len(message) > limit
-        return len(message.encode()) > limit
+        text = f"the message is longer than the limit of {limit} bytes"
+        self.send(encode_server(ErrorReply(code=ErrorCode.TOO_LARGE, error=text)))
+        self.close(CloseCode.TOO_LARGE, f"the message exceeds the maximum message size of {limit} bytes")
+        raise Disconnected
 
 
 async def serve_websocket(
     stream: trio.abc.HalfCloseableStream,
     handler: Callable[[WebSocket], Awaitable[None]],
     limits: WebSocketLimits,
+    courier: Courier,
 ) -> Ended:
     """Upgrade the stream, run the handler on it, and close it; return how it ended.
 
     Errors of the handler itself pass through (as the nursery's exception group).
     """
-    socket: WebSocket | None = None
     try:
+        protocol = None
+        with trio.move_on_after(limits.handshake_seconds):
+            protocol = await _upgrade(stream)
+        if protocol is None:
+            return Ended(ABNORMAL, "the handshake did not finish", by_client=True)
         async with trio.open_nursery() as nursery:
-            with trio.move_on_after(limits.handshake_seconds):
-                request = await wrap_server_stream(
-                    nursery,
-                    stream,
-                    message_queue_size=MESSAGE_QUEUE_SIZE,
-                    max_message_size=limits.max_message_bytes * LIBRARY_LIMIT_FACTOR,
-                    receive_buffer_size=RECEIVE_BUFFER_BYTES,
-                )
-                socket = WebSocket(await request.accept(), stream, limits)
-            if socket is not None:
-                nursery.start_soon(socket._run_sender)  # noqa: SLF001 - one module
-                nursery.start_soon(socket._run_keepalive)  # noqa: SLF001
-                await socket._handle(handler)  # noqa: SLF001
-                await socket._finish()  # noqa: SLF001
+            ended = await WebSocket(stream, protocol, limits, courier, nursery).run(handler)
             nursery.cancel_scope.cancel()
-    except* ConnectionClosed:
-        # The stream broke under the sender, the reader or the keepalive.
-        pass
-    except* (WsLocalProtocolError, WsRemoteProtocolError):
-        # wsproto refuses, for example, the pong to a ping that crossed our close frame.
-        pass
+        return ended
     finally:
         await trio.aclose_forcefully(stream)
-    if socket is None:
-        return Ended(ABNORMAL, "the handshake did not finish", by_client=True)
-    return socket.ended or Ended(ABNORMAL, "the connection broke", by_client=True)
+
+
+async def _upgrade(stream: trio.abc.Stream) -> Protocol | None:
+    """Do the opening handshake; return None when the client breaks it off or gets it wrong."""
+    handshake = WSConnection(ConnectionType.SERVER)
+    try:
+        while handshake.connection is None:
+            data = await stream.receive_some(RECEIVE_BYTES)
+            if not data:
+                return None
+            try:
+                handshake.receive_data(bytes(data))
+            except RemoteProtocolError as error:
+                if error.event_hint is not None:
+                    await stream.send_all(handshake.send(error.event_hint))
+                return None
+            for event in handshake.events():
+                if isinstance(event, Request):
+                    await stream.send_all(handshake.send(AcceptConnection()))
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return None
+    return handshake.connection

@@ -1,10 +1,10 @@
-"""A queue with two bounds and one policy."""
+"""A queue with two bounds and one policy, taken in pieces that never cut into each other."""
+
+import random
 
 import pytest
-import trio
-import trio.testing
 
-from signaling.outbox import Outbox
+from signaling.outbox import PIECE_BYTES, Outbox
 
 
 class Owner:
@@ -16,63 +16,104 @@ class Owner:
         self.overflows += 1
 
 
-async def test_frames_come_out_in_order_and_are_counted() -> None:
+def drained(outbox: Outbox) -> bytes:
+    """Write all at once what is to be written."""
+    written = bytearray()
+    while piece := outbox.next_piece():
+        written += piece
+        outbox.written(len(piece))
+    return bytes(written)
+
+
+def test_what_waits_comes_out_in_order_as_one_piece_and_is_counted() -> None:
     outbox = Owner().outbox
-    outbox.put("a")
-    outbox.put("bc")
-    assert (len(outbox), outbox.queued_bytes) == (2, 3)
-    assert [await outbox.take(), await outbox.take()] == ["a", "bc"]
-    assert (len(outbox), outbox.queued_bytes) == (0, 0)
+    outbox.put(b"a")
+    outbox.put(b"bc")
+    assert outbox.queued_bytes == 3
+    piece = outbox.next_piece()
+    assert piece == b"abc"
+    assert outbox.queued_bytes == 3
+    outbox.written(len(piece))
+    assert outbox.queued_bytes == 0
+    assert not outbox.next_piece()
+
+
+def test_a_piece_stays_the_next_until_all_of_it_is_written() -> None:
+    outbox = Owner().outbox
+    outbox.put(b"abc")
+    assert outbox.next_piece() == b"abc"
+    outbox.put(b"def")
+    outbox.written(0)
+    assert outbox.next_piece() == b"abc"
+    outbox.written(2)
+    assert outbox.next_piece() == b"c"
+    assert outbox.queued_bytes == 4
+    outbox.written(1)
+    assert outbox.next_piece() == b"def"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_partial_writes_of_any_size_neither_lose_nor_mix_a_byte(seed: int) -> None:
+    rng = random.Random(seed)
+    outbox = Owner(max_bytes=10**9, max_frames=1024).outbox
+    put = bytearray()
+    written = bytearray()
+    for _ in range(300):
+        if rng.random() < 0.5:
+            frame = rng.randbytes(rng.choice((2, 200, PIECE_BYTES - 1, PIECE_BYTES, 3 * PIECE_BYTES + 1)))
+            put += frame
+            outbox.put(frame)
+        elif piece := outbox.next_piece():
+            assert len(piece) <= PIECE_BYTES
+            size = rng.randint(0, len(piece))
+            written += piece[:size]
+            outbox.written(size)
+        assert outbox.queued_bytes == len(put) - len(written)
+    written += drained(outbox)
+    assert written == put
 
 
 @pytest.mark.parametrize(("size", "fits"), [(1, 5), (30, 3), (99, 1)])
-async def test_overflow_empties_the_queue_and_tells_the_owner_once(size: int, fits: int) -> None:
+def test_overflow_empties_the_queue_and_tells_the_owner_once(size: int, fits: int) -> None:
     owner = Owner()
     for _ in range(fits):
-        owner.outbox.put("x" * size)
+        owner.outbox.put(b"x" * size)
     assert owner.overflows == 0
     for _ in range(3):
-        owner.outbox.put("x" * size)
+        owner.outbox.put(b"x" * size)
     assert owner.overflows == 1
-    assert len(owner.outbox) == 0
-    assert await owner.outbox.take() is None
+    assert owner.outbox.queued_bytes == 0
+    assert not owner.outbox.next_piece()
 
 
-async def test_one_frame_larger_than_the_queue_passes_when_it_is_alone() -> None:
+def test_what_is_being_written_counts_towards_the_bound() -> None:
     owner = Owner()
-    owner.outbox.put("x" * 1000)
+    owner.outbox.put(b"x" * 60)
+    owner.outbox.next_piece()
+    owner.outbox.put(b"x" * 60)
+    assert owner.overflows == 1
+
+
+def test_one_frame_larger_than_the_queue_passes_when_it_is_alone() -> None:
+    owner = Owner()
+    owner.outbox.put(b"x" * 1000)
     assert owner.overflows == 0
-    assert len(await owner.outbox.take() or "") == 1000
+    assert len(drained(owner.outbox)) == 1000
 
 
-async def test_last_words_come_last_and_nothing_after_them() -> None:
+def test_last_words_come_last_and_nothing_after_them() -> None:
     outbox = Owner().outbox
-    outbox.put("first")
-    outbox.end("goodbye")
-    outbox.put("too late")
-    assert [await outbox.take() for _ in range(3)] == ["first", "goodbye", None]
+    outbox.put(b"first ")
+    outbox.end(b"good", b"bye")
+    outbox.put(b"too late")
+    assert drained(outbox) == b"first goodbye"
 
 
-async def test_last_words_can_replace_what_waits() -> None:
+def test_last_words_can_replace_what_waits_but_not_what_was_begun() -> None:
     outbox = Owner().outbox
-    outbox.put("first")
-    outbox.end("goodbye", discard=True)
-    assert [await outbox.take() for _ in range(2)] == ["goodbye", None]
-
-
-async def test_a_waiting_taker_is_woken(autojump_clock) -> None:
-    outbox = Owner().outbox
-    taken: list[str | None] = []
-
-    async def take_all() -> None:
-        while (text := await outbox.take()) is not None:
-            taken.append(text)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(take_all)
-        await trio.testing.wait_all_tasks_blocked()
-        outbox.put("a")
-        outbox.put("b")
-        await trio.testing.wait_all_tasks_blocked()
-        assert taken == ["a", "b"]
-        outbox.end()
+    outbox.put(b"begun ")
+    outbox.next_piece()
+    outbox.written(3)
+    outbox.put(b"waiting ")
+    outbox.end(b"goodbye", discard=True)
+    assert drained(outbox) == b"un goodbye"

@@ -1,6 +1,7 @@
 """Streams and sockets below the service: peeked bytes, bounded writes, both families on one port."""
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -8,6 +9,7 @@ from raw_client import raw_connection
 from running_server import running_server
 
 from signaling import websocket
+from signaling.courier import Courier
 from signaling.listeners import ListenError, open_listener
 from signaling.messages import CloseCode
 from signaling.peeked_stream import PeekedStream
@@ -83,6 +85,22 @@ def limits(**changes: float) -> WebSocketLimits:
     return WebSocketLimits(max_message_bytes=1000, send_queue_bytes=100_000_000, **changes)
 
 
+async def serve(
+    stream: trio.abc.HalfCloseableStream,
+    handler: Callable[[WebSocket], Awaitable[None]],
+    chosen: WebSocketLimits,
+    *,
+    keepalive_seconds: float = 60,
+) -> Ended:
+    courier = Courier(keepalive_seconds=keepalive_seconds)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(courier.run)
+        with trio.fail_after(10):
+            ended = await serve_websocket(stream, handler, chosen, courier)
+        nursery.cancel_scope.cancel()
+    return ended
+
+
 async def idle(_: WebSocket) -> None:
     await trio.sleep_forever()
 
@@ -96,8 +114,7 @@ async def test_a_write_that_blocks_too_long_ends_the_websocket() -> None:
 
     async with near:
         await near.send_all(UPGRADE)
-        with trio.fail_after(10):
-            ended = await serve_websocket(far, flood, limits(send_timeout_seconds=0.3))
+        ended = await serve(far, flood, limits(send_timeout_seconds=0.3))
     assert ended == Ended(CloseCode.TRY_LATER, "too slow: a write did not finish in time", by_client=False)
 
 
@@ -110,8 +127,7 @@ async def test_keepalive_of_a_client_that_does_not_read_calls_it_slow() -> None:
 
     async with near:
         await near.send_all(UPGRADE)
-        with trio.fail_after(10):
-            ended = await serve_websocket(far, flood, limits(keepalive_seconds=0.2, close_seconds=0.2))
+        ended = await serve(far, flood, limits(close_seconds=0.2), keepalive_seconds=0.2)
     assert (ended.code, ended.by_client) == (CloseCode.TRY_LATER, False)
 
 
@@ -119,8 +135,7 @@ async def test_an_upgrade_that_never_comes_ends_in_time() -> None:
     near, far = await stream_pair()
     async with near:
         await near.send_all(UPGRADE[:-2])
-        with trio.fail_after(10):
-            ended = await serve_websocket(far, idle, limits(handshake_seconds=0.2))
+        ended = await serve(far, idle, limits(handshake_seconds=0.2))
     assert ended == Ended(websocket.ABNORMAL, "the handshake did not finish", by_client=True)
 
 
@@ -133,7 +148,7 @@ async def test_an_error_of_the_handler_passes_through_and_closes_the_stream() ->
     async with near:
         await near.send_all(UPGRADE)
         with pytest.raises(ExceptionGroup) as caught:
-            await serve_websocket(far, fail, limits())
+            await serve(far, fail, limits())
         assert caught.group_contains(ZeroDivisionError)
         assert far.socket.fileno() == -1
 
@@ -147,7 +162,7 @@ async def test_a_handler_that_returns_closes_normally() -> None:
 
     async with near:
         await near.send_all(UPGRADE)
-        ended = await serve_websocket(far, done, limits(close_seconds=0.2))
+        ended = await serve(far, done, limits(close_seconds=0.2))
         received = bytearray()
         while piece := await near.receive_some():
             received += piece

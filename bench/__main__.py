@@ -192,5 +192,40 @@ def join(
     )
 
 
+@scenario(app)
+def connections(
+    relay: RelayOptions,
+    connections: Annotated[int, typer.Option(help="WebSocket sessions.")] = 10_000,
+    lobby_size: Annotated[int, typer.Option(help="Participants of each lobby.")] = 1_000,
+    rate: Annotated[float, typer.Option(help="Connections opened a second.")] = 500.0,
+    idle: Annotated[float, typer.Option(help="Seconds of silence in which memory and CPU are read.")] = 10.0,
+    duration: Annotated[float, typer.Option(help="Seconds of chat.")] = 30.0,
+    messages_per_second: Annotated[
+        float, typer.Option(help="Lines of chat a second, in one lobby after the other.")
+    ] = 5.0,
+) -> ScenarioRun:
+    """Open thousands of WebSocket sessions, keep them idle, then chat: what a connection costs, how fast events spread.
+
+    Fan-out latency runs from the speaker's send to the receive of every participant of the lobby. No media is sent.
+
+    Examples: `relay bench connections`;
+    `relay bench connections --connections 2000 --lobby-size 500 --duration 10 --json result.json`
+    """
+    from bench.connections import ConnectionsOptions, run_connections
+
+    return partial(
+        run_connections,
+        ConnectionsOptions(
+            connections=connections,
+            lobby_size=lobby_size,
+            rate=rate,
+            idle_s=idle,
+            duration_s=duration,
+            messages_per_second=messages_per_second,
+            relay=relay,
+        ),
+    )
+
+
 if __name__ == "__main__":
     app(prog_name="relay bench")

@@ -6,7 +6,6 @@ said, and each line is timed from the speaker's `send` to the `recv` of every pa
 second client asks for `/api/system/health` and `/metrics`, as a load balancer would.
 """
 
-import os
 import urllib.request
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -31,7 +30,7 @@ from bench.crowd import Crowd
 from bench.descriptors import allow_descriptors
 from bench.errors import BenchError
 from bench.lobby import random_lobby
-from bench.machine import Pinning, keep_to_client, pin_thread
+from bench.machine import Pinning, kept_to_client, pinned_thread
 from bench.options import RelayOptions, check_ranges
 from bench.process import usage_between
 from bench.progress import ProgressBars
@@ -99,15 +98,14 @@ class ConnectionsOptions:
 async def run_connections(options: ConnectionsOptions, progress: ProgressBars) -> ConnectionsResult:
     """Carry out the scenario. Raises: BenchError."""
     allow_descriptors(options.connections, per_peer=1)
-    pinning, cores = options.relay.pinning, os.sched_getaffinity(0)
+    described, pinning = options.describe(), options.relay.pinning  # before this thread is kept to its cores
     async with AsyncExitStack() as owned:
         with progress.phase("start the relay", 1):
             server = await owned.enter_async_context(open_relay_server(options.relay, options.connections))
-        keep_to_client(pinning)
-        owned.callback(os.sched_setaffinity, 0, cores)
+        owned.enter_context(kept_to_client(pinning))
         lobbies = [random_lobby() for _ in range(options.lobbies)]
         crowd = owned.enter_context(Crowd(urlsplit(server.url), lobbies))
-        return await _Run(options, pinning, server, crowd, progress).make()
+        return await _Run(options, described, pinning, server, crowd, progress).make()
 
 
 class _Run:
@@ -116,12 +114,14 @@ class _Run:
     def __init__(
         self,
         options: ConnectionsOptions,
+        described: dict[str, Any],
         pinning: Pinning,
         server: RelayServer,
         crowd: Crowd,
         progress: ProgressBars,
     ) -> None:
         self._options = options
+        self._described = described
         self._pinning = pinning
         self._server = server
         self._crowd = crowd
@@ -131,7 +131,7 @@ class _Run:
 
     async def make(self) -> ConnectionsResult:
         """Open, be idle, chat."""
-        options, tally = self._options, self._crowd.tally
+        tally = self._crowd.tally
         empty_bytes = (await self._server.sample()).rss_bytes
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_for_health)
@@ -140,7 +140,7 @@ class _Run:
             fanout = await self._chat()
             nursery.cancel_scope.cancel()
         return ConnectionsResult(
-            options=options.describe(),
+            options=self._described,
             pinning=self._pinning,
             setup=setup,
             idle=idle,
@@ -240,9 +240,8 @@ class _Run:
 
 
 def _on_core(core: int | None, work: Callable[[], None]) -> None:
-    if core is not None:
-        pin_thread(core)
-    work()
+    with pinned_thread(core):
+        work()
 
 
 async def _tell_now_and_then(tell: Callable[[], None]) -> None:

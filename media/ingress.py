@@ -1,7 +1,7 @@
 """One received datagram: told apart, authenticated, parsed once, given its verdict.
 
-STUN and DTLS go to the control plane (`punt`). RTP and RTCP are taken only from an address a peer has proved by ICE
-to own, and only after SRTP authentication.
+DTLS and STUN go to the control plane (`punt`), but for the consent checks that `media.stun` answers. RTP and RTCP are
+taken only from an address a peer has proved by ICE to own, and only after SRTP authentication.
 """
 
 from typing import Any
@@ -49,6 +49,7 @@ from media.reception import update_reception
 from media.ring import publish_slot, slot_to_write
 from media.rtp import parse_rtp, read_u16, read_u32, write_u16
 from media.slots import offer_packet
+from media.stun import answer_consent_check
 from media.tables import (
     AUDIO,
     EVENT,
@@ -99,6 +100,8 @@ def receive_datagram(context: Any, buffer: int, sockaddr: int, length: int) -> N
     elif kind == STUN:
         if not is_plausible_stun(packet, length):
             count(context, Verdict.STUN_MALFORMED)
+        elif peer_row >= 0 and answer_consent_check(context, peer_row, buffer, sockaddr, length):
+            count(context, Verdict.STUN_ANSWERED)
         elif not _may_punt(context, peer_row):
             count(context, Verdict.PUNT_THROTTLED)
         elif punt_datagram(context, peer_row, buffer, sockaddr, length):

@@ -32,18 +32,19 @@ class Operation(IntEnum):
     )
     BIND_ADDRESS = 4  # select (1: send there from now on), length; blob: sockaddr
     UNBIND_ADDRESS = 5  # blob: sockaddr
-    CLOSE_PEER = 6
-    OPEN_TRACK = 7  # kind
-    SET_MUTED = 8  # muted
-    SET_GROUPS = 9  # group, tap group; NONE for out of it
-    CLOSE_TRACK = 10
+    SET_CONSENT = 6  # length of the user name, 0 for no consent; blob: HMAC key (64 bytes), user name
+    CLOSE_PEER = 7
+    OPEN_TRACK = 8  # kind
+    SET_MUTED = 9  # muted
+    SET_GROUPS = 10  # group, tap group; NONE for out of it
+    CLOSE_TRACK = 11
     # Values: peer, track, ssrc, clock rate, repairs, repairable, origin worker, origin inbound, origin generation.
-    OPEN_INBOUND = 11
-    SET_ORIGIN = 12  # of a mirror's stream: inbound, generation, at its publisher's worker
-    CLOSE_INBOUND = 13
+    OPEN_INBOUND = 12
+    SET_ORIGIN = 13  # of a mirror's stream: inbound, generation, at its publisher's worker
+    CLOSE_INBOUND = 14
     # Values: peer, ssrc, rtx ssrc, first sequence, clock rate, link worker, inbound, generation. Blob: cname.
-    OPEN_OUTBOUND = 14
-    SET_SOURCE = 15  # track, or NONE to park
-    CLOSE_OUTBOUND = 16
-    OPEN_GROUP = 17  # the tracks that are its slots
-    CLOSE_GROUP = 18  # no track may be in it any more
+    OPEN_OUTBOUND = 15
+    SET_SOURCE = 16  # track, or NONE to park
+    CLOSE_OUTBOUND = 17
+    OPEN_GROUP = 18  # the tracks that are its slots
+    CLOSE_GROUP = 19  # no track may be in it any more

@@ -20,6 +20,7 @@ from media.operations import (
     Operation,
 )
 from media.rtp import read_u32
+from media.stun import CHECKS_PER_SECOND, set_consent
 from media.tables import NO_PAYLOAD_TYPE, NONE, PEER_ADDRESSES, SOCKADDR_BYTES
 from media.verdicts import Verdict
 
@@ -50,6 +51,9 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
         peer.clock_known = 0
         peer.retransmission_budget = 0
         peer.punt_budget = PUNTS_PER_SECOND
+        peer.check_budget = CHECKS_PER_SECOND
+        peer.last_check_ns = 0
+        peer.username_length = 0
         peer.strangers = 0
         peer.bound[:, :] = 0
         peer.payload_type_in[:] = 0
@@ -81,6 +85,8 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
         _bind_address(context, row, blob, command.values[1], command.values[0] != 0)
     elif operation == Operation.UNBIND_ADDRESS:
         _unbind_address(context, row, blob)
+    elif operation == Operation.SET_CONSENT:
+        set_consent(context, peer, blob, command.values[0])
     else:
         for index in range(PEER_ADDRESSES):
             unbind_key(context, peer.bound[index], row)
@@ -111,6 +117,7 @@ def _bind_address(context: Any, row: int, sockaddr: int, length: int, select: bo
     key = words_at(context.key, 3)
     load_key(sockaddr, key)
     if select or peer.address_length == 0:
+        peer.last_check_ns = 0  # was of the former one
         peer.address[:] = bytes_at(sockaddr, SOCKADDR_BYTES)
         peer.address_length = length
     free = NONE

@@ -22,6 +22,7 @@ from media.native import (
     UDP_SEGMENT,
 )
 from media.ring import new_cursors
+from media.sha1 import BLOCK_WORDS, DIGEST_WORDS
 from media.tables import (
     ADDRESS,
     COMMAND,
@@ -137,6 +138,8 @@ class WorkerMemory:
             "report": np.zeros(PACKET_BYTES, np.uint8),
             "block": np.zeros(8, np.int64),
             "wanted": np.zeros(8, np.int64),
+            "digest": np.zeros(DIGEST_WORDS, np.int64),
+            "schedule": np.zeros(BLOCK_WORDS, np.int64),
         }
         self._receive_vectors: Array = np.zeros(RECEIVE_BATCH, IOVEC)
         self._wire_messages()

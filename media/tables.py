@@ -29,6 +29,7 @@ MAX_ELEMENTS: Final = 8  # header extension elements forwarded with one packet
 HISTORY_SPAN: Final = 512  # sequence numbers per inbound stream that a NACK can reach back (a power of two)
 MISSING_SPAN: Final = 32  # sequence numbers per inbound stream the relay asks a publisher for at one time
 CNAME_BYTES: Final = 16
+USERNAME_BYTES: Final = 64  # of the checks a worker answers itself; ours are 8 + 1 + the client's ufrag
 NO_LEVEL: Final = 255  # the packet carried no RFC 6464 level
 NO_PAYLOAD_TYPE: Final = 255
 
@@ -93,7 +94,7 @@ PEER = np.dtype(
         ("pending_last", "i8"),  # 1 + index of its latest datagram in the send queue, 0 none
         # Read for every packet received.
         ("srtp_receive", "i8"),
-        ("last_received_ns", "i8"),  # last packet that passed authentication (consent, RFC 7675)
+        ("last_received_ns", "i8"),  # last packet or check that passed authentication (consent, RFC 7675)
         ("packets_received", "i8"),
         ("bytes_received", "i8"),
         ("first_inbound", "i4"),
@@ -111,6 +112,12 @@ PEER = np.dtype(
         ("unknown_reported_ns", "i8"),  # when an unknown SSRC of this peer was last punted
         ("retransmission_budget", "i8"),  # packets a NACK may still cost us before the next report tick
         ("punt_budget", "i8"),  # STUN and DTLS datagrams it may still have punted before the next report tick
+        ("check_budget", "i8"),  # consent checks the worker may still answer before the next report tick
+        ("last_check_ns", "i8"),  # last one it did answer, from the selected address; 0 none
+        ("username_length", "i8"),  # 0: the worker answers no checks of this peer
+        ("username", "u1", (USERNAME_BYTES,)),  # of its checks: our ufrag, a colon, its ufrag
+        ("integrity_inner", "i8", (5,)),  # what our password makes of SHA-1's state: media.sha1
+        ("integrity_outer", "i8", (5,)),
         ("strangers", "i8"),  # SSRCs no offer named that libsrtp keeps replay protection for
         ("clock_offset", "i8"),  # added to its NTP times to have them in the relay's, 32.32
         ("clock_known", "i8"),
@@ -362,6 +369,8 @@ CONTEXT = np.dtype(
         ("report", "i8"),  # PACKET_BYTES: where RTCP is composed
         ("block", "i8"),  # int64 [8]: the RTCP packet at hand
         ("wanted", "i8"),  # int64 [8]: sequence numbers on their way into a NACK
+        ("digest", "i8"),  # int64 [5]: the SHA-1 state at hand
+        ("schedule", "i8"),  # int64 [16]: the SHA-1 block at hand
         # Written by the worker.
         ("now_ns", "i8"),  # read once per batch
         ("wall_offset_ns", "i8"),  # to add to now_ns for the NTP time scale

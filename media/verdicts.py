@@ -66,6 +66,8 @@ class Verdict(IntEnum):
     ROUTE_BACK_TO_SPEAKER = 44  # nobody hears himself; an outbound verdict
     SLOT_TAKEN = 45  # a speaker began in a slot
     SLOT_WITHHELD = 46  # a packet of somebody who is silent, or not among the loudest
+    # Once more of a datagram as it arrived.
+    STUN_ANSWERED = 47  # a consent check, by the worker itself
 
 
 VERDICT_COUNT: Final = len(Verdict)

@@ -42,6 +42,7 @@ from media.reports import send_reports
 from media.ring import release_slot, slot_to_read
 from media.send import MESSAGE_SIZE, flush_sends
 from media.slots import restart_mirror, yield_slots
+from media.stun import CHECKS_PER_SECOND
 from media.tables import (
     CONTEXT,
     RECEIVE_BATCH,
@@ -199,6 +200,7 @@ def _tick(context: Any) -> None:
     for row in range(phase, context.peer_limit, REPORT_PHASES):
         peer = peer_at(context, row)
         peer.punt_budget = PUNTS_PER_SECOND
+        peer.check_budget = CHECKS_PER_SECOND
         if peer.srtp_send != 0 and peer.address_length != 0:
             peer.retransmission_budget = RETRANSMISSIONS_PER_SECOND
             send_reports(context, row)

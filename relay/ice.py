@@ -7,6 +7,8 @@ A lite agent sends no checks. It answers those of the peer and learns from them 
   A check without it is followed when the selected address has had no check for `SELECTED_SILENCE_NS`.
 - After `restart` the former credentials stay valid until a check with the new ones succeeds. That check selects its
   address: a client mostly restarts because its former path is gone.
+- Checks from the selected address with the latest credentials that were *proved* so change nothing but a time. The
+  owner may have them answered elsewhere (`media.stun` does) and tells the agent of it, before its next datagram.
 
 Answers to what is not authenticated (400, 401) are sent only when they are no larger than what provoked them, so a
 forged source gains nothing; all other errors are signed. A datagram that is not STUN, or whose FINGERPRINT is wrong,
@@ -116,7 +118,15 @@ class AddressForgotten:
     address: Address
 
 
-IceEvent = AddressValidated | AddressSelected | AddressForgotten
+@dataclass(frozen=True, slots=True)
+class CredentialsProved:
+    """The first check with these credentials succeeded; they are valid until others take their place here."""
+
+    username: bytes
+    password: bytes = field(repr=False)
+
+
+IceEvent = AddressValidated | AddressSelected | AddressForgotten | CredentialsProved
 
 
 def new_credentials() -> IceCredentials:
@@ -153,10 +163,12 @@ class _Generation:
     local: IceCredentials
     remote: IceCredentials | None
 
+    @property
+    def username(self) -> bytes | None:
+        return f"{self.local.ufrag}:{self.remote.ufrag}".encode() if self.remote is not None else None
+
     def accepts_username(self, username: bytes) -> bool:
-        if self.remote is None:
-            return False
-        return hmac.compare_digest(f"{self.local.ufrag}:{self.remote.ufrag}".encode(), username)
+        return self.username is not None and hmac.compare_digest(self.username, username)
 
 
 class IceLiteAgent:
@@ -239,6 +251,12 @@ class IceLiteAgent:
         self._bind(source, generation, nominated="USE-CANDIDATE" in message.attributes, now_ns=now_ns)
         return verdict
 
+    def note_check(self, checked_ns: int) -> None:
+        """Take note that an authentic check from the selected address was answered elsewhere at that time."""
+        if self._selected is not None and checked_ns > self._last_checks_ns[self._selected]:
+            self._last_checks_ns[self._selected] = checked_ns
+            self.last_check_ns = max(checked_ns, self.last_check_ns or 0)
+
     def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
         """Return the answers not yet taken, with their destinations."""
         datagrams, self._outbox = self._outbox, []
@@ -302,6 +320,8 @@ class IceLiteAgent:
         if follow and source != self._selected:
             self._selected = source
             self._events.append(AddressSelected(source))
+        if first_of_generation and generation.username is not None:
+            self._events.append(CredentialsProved(generation.username, generation.local.password.encode()))
 
     def _is_silent(self, address: Address, now_ns: int) -> bool:
         return now_ns - self._last_checks_ns[address] >= SELECTED_SILENCE_NS
@@ -322,6 +342,7 @@ __all__ = [
     "AddressForgotten",
     "AddressSelected",
     "AddressValidated",
+    "CredentialsProved",
     "IceCredentials",
     "IceEvent",
     "IceLiteAgent",

@@ -9,6 +9,8 @@ from typing import Final
 
 from media.keys import PeerKeys
 from media.operations import Operation
+from media.sha1 import BLOCK_BYTES
+from media.tables import USERNAME_BYTES
 from relay.answer import choose_setup
 from relay.certificate import Certificate
 from relay.dtls import DtlsClosed, DtlsConnected, DtlsEvent, DtlsFailed, DtlsRole, DtlsTransport
@@ -17,6 +19,7 @@ from relay.ice import (
     AddressForgotten,
     AddressSelected,
     AddressValidated,
+    CredentialsProved,
     IceCredentials,
     IceLiteAgent,
     StunVerdict,
@@ -104,18 +107,21 @@ class Transport:
 
     def receive_stun(self, data: bytes, source: Address, now_ns: int) -> StunVerdict:
         """Handle a connectivity check."""
+        self._ice.note_check(self._worker.last_check_ns(self._row))
         verdict = self._ice.receive_datagram(data, source, now_ns)
         family = self._worker.socket.family
         # Bindings first: the peer may send media the moment it has our answer.
         while (event := self._ice.next_event()) is not None:
-            sockaddr, length = encode_address(family, event.address)
             match event:
                 case AddressValidated():
-                    self._worker.post(Operation.BIND_ADDRESS, self._row.index, (0, length), sockaddr)
+                    self._bind_address(event.address, select=False)
                 case AddressSelected():
-                    self._worker.post(Operation.BIND_ADDRESS, self._row.index, (1, length), sockaddr)
+                    self._bind_address(event.address, select=True)
                 case AddressForgotten():
+                    sockaddr, _ = encode_address(family, event.address)
                     self._worker.post(Operation.UNBIND_ADDRESS, self._row.index, (), sockaddr)
+                case CredentialsProved():
+                    self._set_consent(event)
         for answer, destination in self._ice.datagrams_to_send():
             self._worker.send_datagram(answer, socket_address(family, destination))
         if self._unsent and self._dtls is not None:
@@ -146,6 +152,21 @@ class Transport:
         self._worker.retire_row(Operation.CLOSE_PEER, self._row)
         if self._keys is not None:
             self._worker.when_applied(self._keys.close)
+
+    def _bind_address(self, address: Address, *, select: bool) -> None:
+        sockaddr, length = encode_address(self._worker.socket.family, address)
+        self._worker.post(Operation.BIND_ADDRESS, self._row.index, (int(select), length), sockaddr)
+
+    def _set_consent(self, proved: CredentialsProved) -> None:
+        """Let the worker answer checks with these credentials. A user name that is too long for it stays with us."""
+        assert (
+            len(proved.password) <= BLOCK_BYTES
+        )  # as an HMAC key must be, or be hashed first; ours are short
+        fits = len(proved.username) <= USERNAME_BYTES
+        blob = proved.password.ljust(BLOCK_BYTES, b"\0") + proved.username[:USERNAME_BYTES]
+        self._worker.post(
+            Operation.SET_CONSENT, self._row.index, (len(proved.username) if fits else 0,), blob
+        )
 
     def _drain_dtls(self, dtls: DtlsTransport) -> None:
         self._unsent += dtls.datagrams_to_send()

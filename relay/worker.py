@@ -219,8 +219,12 @@ class Worker:
         }
 
     def last_received_ns(self, row: Row) -> int:
-        """When the last authentic SRTP or SRTCP packet of a peer arrived."""
+        """When the last authentic SRTP or SRTCP packet of a peer, or check that the worker answered, arrived."""
         return int(self.memory.peers["last_received_ns"][row.index])
+
+    def last_check_ns(self, row: Row) -> int:
+        """When the worker last answered a check of a peer, from its selected address; 0 when it never did."""
+        return int(self.memory.peers["last_check_ns"][row.index])
 
     def verdicts(self) -> dict[str, int]:
         """The counters, by name."""

@@ -25,6 +25,7 @@ RECEIVED = (
     "truncated",
     "unclassified",
     "unknown_source",
+    "stun_answered",
     "stun_punted",
     "stun_malformed",
     "dtls_punted",

@@ -6,6 +6,7 @@ import pytest
 from aioice import stun as aioice_stun
 from hypothesis import given
 from hypothesis import strategies as st
+from stun_checks import LOCAL, REMOTE, TRANSACTION_ID, check
 
 from relay.errors import LocalProtocolError, RemoteProtocolError
 from relay.ice import (
@@ -14,6 +15,7 @@ from relay.ice import (
     AddressForgotten,
     AddressSelected,
     AddressValidated,
+    CredentialsProved,
     IceCredentials,
     IceLiteAgent,
     StunVerdict,
@@ -23,39 +25,15 @@ from relay.ice import (
 from relay.stun import Attribute, MessageType, encode_stun, parse_stun_untrusted
 
 SECOND = 1_000_000_000
-LOCAL = IceCredentials("LOCALufr", "local+password/0123456789")
-REMOTE = IceCredentials("remoteUF", "remote+password/012345678")
 HOME = ("192.0.2.1", 40000)
 AWAY = ("2001:db8::7", 50000)
-TRANSACTION_ID = bytes(range(12))
+PROVED = CredentialsProved(b"LOCALufr:remoteUF", LOCAL.password.encode())
 # RFC 5769 section 2.1
 RFC_REQUEST = bytes.fromhex(
     "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e207465737420636c69656e74"
     "002400046e0001ff80290008932ff9b151263b36000600096576746a3a68367659202020"
     "000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a280280004e57a3bcf"
 )
-
-
-def check(
-    *,
-    local=LOCAL,
-    remote=REMOTE,
-    nominated=False,
-    username=None,
-    password=None,
-    extra=(),
-    role=Attribute.ICE_CONTROLLING,
-    transaction_id=TRANSACTION_ID,
-):
-    """Return a browser's check towards the agent `local`."""
-    attributes = [(Attribute.USERNAME, (username or f"{local.ufrag}:{remote.ufrag}").encode())]
-    attributes += [(Attribute.PRIORITY, bytes(4)), *extra]
-    if role is not None:
-        attributes.append((role, bytes(8)))
-    if nominated:
-        attributes.append((Attribute.USE_CANDIDATE, b""))
-    key = (password or local.password).encode()
-    return encode_stun(MessageType.BINDING_REQUEST, transaction_id, attributes, key)
 
 
 def make_agent():
@@ -103,7 +81,7 @@ def test_agent_answers_a_valid_check_and_binds_its_source():
     assert message.attributes["XOR-MAPPED-ADDRESS"] == HOME
     assert "FINGERPRINT" in message.attributes
     assert message.check_message_integrity(LOCAL.password.encode())
-    assert drain_events(agent) == [AddressValidated(HOME), AddressSelected(HOME)]
+    assert drain_events(agent) == [AddressValidated(HOME), AddressSelected(HOME), PROVED]
     assert (agent.selected, agent.addresses, agent.last_check_ns) == (HOME, (HOME,), 7)
 
 
@@ -260,6 +238,7 @@ def test_agent_selects_the_first_provisionally_and_the_nominated_at_once():
     assert drain_events(agent) == [
         AddressValidated(HOME),
         AddressSelected(HOME),
+        PROVED,
         AddressValidated(AWAY),
         AddressSelected(AWAY),
     ]
@@ -281,6 +260,33 @@ def test_agent_follows_a_plain_check_only_when_the_selected_address_is_silent(si
     agent.receive_datagram(check(), HOME, SECOND)
     agent.receive_datagram(check(), AWAY, SECOND + silence_ns)
     assert agent.selected == (AWAY if followed else HOME)
+
+
+def test_agent_counts_checks_that_were_answered_elsewhere_as_those_of_the_selected_address():
+    agent = make_agent()
+    agent.note_check(SECOND)  # nothing is selected yet
+    assert agent.last_check_ns is None
+    agent.receive_datagram(check(nominated=True), HOME, 0)
+    for now_ns in range(0, 60 * SECOND, SECOND):
+        agent.note_check(now_ns)
+        agent.receive_datagram(check(), AWAY, now_ns + SELECTED_SILENCE_NS - 1)
+        assert (agent.selected, agent.last_check_ns) == (HOME, now_ns + SELECTED_SILENCE_NS - 1)
+    agent.note_check(5)  # older than what is known
+    agent.receive_datagram(check(), AWAY, 59 * SECOND + SELECTED_SILENCE_NS)
+    assert agent.selected == AWAY
+
+
+def test_agent_tells_what_was_proved_once_and_after_a_restart_again():
+    agent = make_agent()
+    for address in (HOME, AWAY, HOME):
+        agent.receive_datagram(check(), address, 0)
+    assert [event for event in drain_events(agent) if isinstance(event, CredentialsProved)] == [PROVED]
+    agent.restart(NEW_LOCAL, NEW_REMOTE)
+    agent.receive_datagram(check(), HOME, 1)
+    assert drain_events(agent) == []
+    agent.receive_datagram(check(local=NEW_LOCAL, remote=NEW_REMOTE), HOME, 2)
+    proved = CredentialsProved(b"NEWlocal:NEWremot", NEW_LOCAL.password.encode())
+    assert drain_events(agent) == [proved]
 
 
 def test_agent_is_not_moved_by_forgeries_from_elsewhere():
@@ -352,7 +358,8 @@ def test_restart_keeps_the_former_credentials_until_the_new_ones_succeed():
 def test_restart_selects_where_the_first_new_check_comes_from():
     agent = restarted_agent()
     agent.receive_datagram(check(local=NEW_LOCAL, remote=NEW_REMOTE), AWAY, 1)
-    assert drain_events(agent) == [AddressValidated(AWAY), AddressSelected(AWAY)]
+    proved = CredentialsProved(b"NEWlocal:NEWremot", NEW_LOCAL.password.encode())
+    assert drain_events(agent) == [AddressValidated(AWAY), AddressSelected(AWAY), proved]
     assert agent.addresses == (HOME, AWAY)
 
 
@@ -429,6 +436,7 @@ def test_new_credentials_are_as_rfc8445_wants_them_and_differ():
 
 def test_credentials_do_not_print_the_password():
     assert LOCAL.password not in repr(LOCAL)
+    assert LOCAL.password not in repr(PROVED)
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,9 @@ async def test_checks_alone_keep_a_peer_that_sends_no_media():
                 await ada.wait_ice()
                 await trio.sleep(0.2)
             assert ada.relay_peer.state is PeerState.CONNECTED
+            assert (
+                router.statistics().verdicts["stun_answered"] > 2
+            )  # by the worker, without the control plane
 
 
 async def test_port_that_changes_hands_goes_to_who_proves_it_last():

@@ -227,5 +227,84 @@ def connections(
     )
 
 
+@scenario(app, plots=False)
+def idle(
+    relay: RelayOptions,
+    peers: Annotated[int, typer.Option(help="Media peers, connected and silent.")] = 5_000,
+    duration: Annotated[float, typer.Option(help="Seconds they are watched.")] = 30.0,
+    lobby_size: Annotated[int, typer.Option(help="Peers in a lobby.")] = 10,
+    consent: Annotated[float, typer.Option(help="Seconds between a peer's consent checks.")] = 2.5,
+    concurrency: Annotated[int, typer.Option(help="Peers that connect at the same time.")] = 16,
+) -> ScenarioRun:
+    """Hold peers that are connected and say nothing but what keeps them alive, and see what they cost.
+
+    Each has a WebSocket, a track it does not send, consent checks as Chrome sends them, receiver reports.
+
+    Example: `relay bench idle --peers 5000 --duration 30`
+    """
+    from bench.idle import run_idle
+    from bench.idle_options import IdleOptions
+
+    return partial(
+        run_idle,
+        IdleOptions(
+            peers=peers,
+            duration_s=duration,
+            lobby_size=lobby_size,
+            consent_s=consent,
+            concurrency=concurrency,
+            relay=relay,
+        ),
+    )
+
+
+@scenario(app, plots=False)
+def churn(
+    relay: RelayOptions,
+    duration: Annotated[float, typer.Option(help="Seconds in which visitors come.")] = 60.0,
+    rate: Annotated[float, typer.Option(help="Visitors/s.")] = 10.0,
+    stay: Annotated[float, typer.Option(help="Seconds they stay, on average.")] = 2.0,
+    lobbies: Annotated[int, typer.Option(help="Lobbies they are spread over.")] = 4,
+    background: Annotated[int, typer.Option(help="Subscribers of the media that runs meanwhile.")] = 10,
+    packet_rate: Annotated[float, typer.Option(help="Packets/s of its publisher.")] = 50.0,
+    seed: Annotated[int, typer.Option(help="Of arrivals and departures.")] = 1,
+) -> ScenarioRun:
+    """Let peers come, publish, subscribe and leave in every way there is, and look for what the relay keeps of them.
+
+    Ends with status 1 when table rows, descriptors, threads, memory or peers have grown, or background media lost packets.
+
+    Example: `relay bench churn --duration 60 --rate 20`
+    """
+    from bench.churn import run_churn
+    from bench.churn_options import ChurnOptions
+
+    options = ChurnOptions(duration, rate, stay, lobbies, background, packet_rate, seed, relay=relay)
+    return partial(run_churn, options)
+
+
+@scenario(app)
+def soak(
+    relay: RelayOptions,
+    duration: Annotated[float, typer.Option(help="Seconds in which visitors come.")] = 3600.0,
+    rate: Annotated[float, typer.Option(help="Visitors/s.")] = 5.0,
+    stay: Annotated[float, typer.Option(help="Seconds they stay, on average.")] = 5.0,
+    lobbies: Annotated[int, typer.Option(help="Lobbies they are spread over.")] = 4,
+    background: Annotated[int, typer.Option(help="Subscribers of the media that runs meanwhile.")] = 10,
+    packet_rate: Annotated[float, typer.Option(help="Packets/s of its publisher.")] = 50.0,
+    seed: Annotated[int, typer.Option(help="Of arrivals and departures.")] = 1,
+) -> ScenarioRun:
+    """Churn for long, with a sample a minute, and see whether memory, descriptors, rows and latency stay flat.
+
+    Ends with status 1 when one of them rises, or as `churn` does.
+
+    Example: `relay bench soak --duration 3600 --json soak.json --plot soak.png`
+    """
+    from bench.churn_options import ChurnOptions
+    from bench.soak import run_soak
+
+    options = ChurnOptions(duration, rate, stay, lobbies, background, packet_rate, seed, relay=relay)
+    return partial(run_soak, options)
+
+
 if __name__ == "__main__":
     app(prog_name="relay bench")

@@ -45,19 +45,16 @@ class Lobby:
     track_id: str
 
 
-class Background:
-    """Made by `open_background`."""
+class Watch:
+    """Reads the background from time to time. Several may, each with times of its own. Made by `Background.watch`."""
 
-    def __init__(self, run: Run, lobbies: tuple[Lobby, ...]) -> None:
-        self.lobbies = lobbies
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._latencies = run.latencies()
         self._counts = self._count()
-        self.result: LoopResult | None = None
-        """After the scope: everything that was counted."""
 
     def window(self, name: str) -> Window:
-        """Return what happened since the last call, or the beginning."""
+        """Return what happened since the last call, or since the watch was made."""
         latencies, counts = self._run.latencies(), self._count()
         passed = latencies - self._latencies
         delivered, sent, late = (now - before for now, before in zip(counts, self._counts, strict=True))
@@ -67,6 +64,29 @@ class Background:
     def _count(self) -> tuple[int, int, int]:
         run = self._run
         return run.count(Counter.DELIVERED), run.count(Counter.SENT), run.count(Counter.LATE)
+
+
+class Background:
+    """Made by `open_background`."""
+
+    def __init__(self, run: Run, lobbies: tuple[Lobby, ...]) -> None:
+        self.lobbies = lobbies
+        self._run = run
+        self._result: LoopResult | None = None
+
+    def watch(self) -> Watch:
+        """Watch it from now on."""
+        return Watch(self._run)
+
+    @property
+    def result(self) -> LoopResult:
+        """After the scope: everything that was counted."""
+        assert self._result is not None
+        return self._result
+
+    def finish(self, result: LoopResult) -> None:
+        """Keep the result."""
+        self._result = result
 
 
 Connecting = Callable[[int], None]
@@ -109,7 +129,7 @@ async def open_background(
                 yield background
                 run.finish()
                 others_run.finish()
-                background.result = await run.result()
+                background.finish(await run.result())
 
 
 @asynccontextmanager

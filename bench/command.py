@@ -132,7 +132,7 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
     from bench.machine import describe_machine
     from bench.plot import draw, require_matplotlib
     from bench.report import print_record
-    from bench.scenario import Record
+    from bench.scenario import CheckedResult, Record
     from bench.session import Interrupted, run_scenario
 
     console = Console()
@@ -150,6 +150,8 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
         record.write(output.json_path)
     if output.plot_path is not None:
         draw(record, output.plot_path)
+    if isinstance(record.result, CheckedResult) and (failure := record.result.failure()) is not None:
+        fail(failure, EXIT_FAILED)
 
 
 def fail(text: str, code: int) -> NoReturn:

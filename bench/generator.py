@@ -39,7 +39,7 @@ from bench.tables import (
     Series,
 )
 from media.native import IOVEC, MMSGHDR, POLLFD, TIMESPEC
-from relay.scheduling import shorten_slice
+from relay.scheduling import short_slice
 
 CONSENT_INTERVAL_NS: Final = 5_000_000_000  # per peer, RFC 7675 section 5.1
 DRAIN_NS: Final = 500_000_000
@@ -161,8 +161,8 @@ class Run:
 
     async def _run(self, cpu: int | None) -> None:
         def thread() -> None:
-            with pinned_thread(cpu):
-                shorten_slice()  # where it shares the core with handshakes, it must not wait for them
+            # Where the loop shares its core with handshakes, it must not wait for them.
+            with pinned_thread(cpu), short_slice():
                 run_load(self._load)
 
         await trio.to_thread.run_sync(thread, thread_name="bench loop")

@@ -55,7 +55,6 @@ async def run_join(options: JoinOptions, progress: ProgressBars) -> JoinResult:
                 )
             )
         arrivals = await _Door(options, server, background, progress).receive()
-    assert background.result is not None
     return JoinResult(
         options=options.describe(),
         pinning=pinning,
@@ -109,7 +108,7 @@ class _Door:
     ) -> Arrivals:
         attempts = Attempts()
         with self._progress.phase(name, max(count, 1)) as phase:
-            self._background.window("before")
+            watch = self._background.watch()
             relay_before, own_before = await self._server.sample(), sample_process(os.getpid())
             if count:
                 await self._arrive(gaps, attempts, phase, count)
@@ -117,7 +116,7 @@ class _Door:
                 await trio.sleep(self._options.quiet_s)
             relay = usage_between(relay_before, await self._server.sample())
             own = usage_between(own_before, sample_process(os.getpid()))
-            window = self._background.window(name)
+            window = watch.window(name)
         return summarize_arrivals(name, attempts, window, relay, own, quiet)
 
     async def _arrive(self, gaps: Iterator[float], attempts: Attempts, phase: Phase, count: int) -> None:

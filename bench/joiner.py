@@ -4,19 +4,20 @@ It takes the shortest way a client can take, so that what is measured is the rel
 as soon as the reply before them is there, and the session is a lean one.
 """
 
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from time import monotonic_ns
-from typing import Final
+from typing import Any, Final
 
 import pylibsrtp
 import trio
 
 from bench.errors import BenchError
 from bench.lean_websocket import LeanSession, open_lean_session
-from bench.offer import write_subscribing_offer
+from bench.offer import write_speaking_offer, write_subscribing_offer
 from bench.peer import (
     DATAGRAM_BYTES,
     Connected,
@@ -24,10 +25,12 @@ from bench.peer import (
     Note,
     PeerSettings,
     connect_media,
+    ignore,
     local_transport,
     open_srtp,
 )
 from media.srtp import SrtpDirection
+from signaling.messages import ErrorCode
 
 JOIN_TIMEOUT_S: Final = 60.0
 
@@ -68,14 +71,24 @@ class Attempts:
         return len(self.joined) + self.failures.total()
 
 
+@dataclass(frozen=True)
+class Speaker:
+    """A peer that publishes a track."""
+
+    connected: Connected
+    ssrc: int
+    track_id: str
+
+
 async def try_join(settings: PeerSettings, name: str, track_id: str, attempts: Attempts) -> None:
     """Join, hear the first packet, leave in order; an attempt that fails is counted, not raised."""
     attempt = Attempt()
     try:
         with trio.fail_after(JOIN_TIMEOUT_S):
             async with open_lean_session(settings.url) as session:
+                attempt.note(Milestone.OPENED)
                 with ExitStack() as owned:
-                    await subscribe_lean(session, settings, name, [track_id], owned, attempt.note)
+                    await join_listening(session, settings, name, [track_id], owned, attempt.note)
                     attempts.joined.append(attempt)
     except BenchError as error:
         attempts.failures[str(error)] += 1
@@ -85,32 +98,68 @@ async def try_join(settings: PeerSettings, name: str, track_id: str, attempts: A
         attempts.failures[f"no media within {JOIN_TIMEOUT_S:g} s; it got as far as {where}"] += 1
 
 
-async def subscribe_lean(
+async def join_listening(
     session: LeanSession,
     settings: PeerSettings,
     name: str,
     track_ids: Sequence[str],
     owned: ExitStack,
-    note: Note,
+    note: Note = ignore,
 ) -> Connected:
     """Join the lobby and receive these tracks; return when the first packet has been decrypted. Raises: BenchError."""
-    note(Milestone.OPENED)
     await session.request("join", lobby=settings.lobby, name=name)
     note(Milestone.JOINED)
     local = local_transport(settings)
-    wanted = [{"mid": str(index), "track_id": track_id} for index, track_id in enumerate(track_ids)]
     offer = write_subscribing_offer(local, settings.kind, len(track_ids))
-    answer = await session.request("offer", sdp=offer, subscribe=wanted)
-    if answer["refused"]:
-        raise BenchError(f"the relay refused a subscription: {answer['refused'][0]['error']}")
+    answer = await _ask(session, offer, None, dict(enumerate(track_ids)))
     note(Milestone.ANSWERED)
     connected = await connect_media(settings, local, answer["sdp"], owned, note)
-    await _receive_first(connected, owned)
+    await receive_first(connected, owned)
     note(Milestone.MEDIA)
     return connected
 
 
-async def _receive_first(connected: Connected, owned: ExitStack) -> None:
+async def join_speaking(
+    session: LeanSession,
+    settings: PeerSettings,
+    name: str,
+    owned: ExitStack,
+    track_ids: Sequence[str] = (),
+    note: Note = ignore,
+    *,
+    forgive_unknown_tracks: bool = False,
+) -> Speaker:
+    """Join the lobby, publish a track and subscribe to these; return when DTLS is done.
+
+    Raises: BenchError, also when the relay refuses a section; `forgive_unknown_tracks`: not because its track has gone.
+    """
+    await session.request("join", lobby=settings.lobby, name=name)
+    note(Milestone.JOINED)
+    local, ssrc = local_transport(settings), secrets.randbelow(2**32 - 1) + 1
+    offer = write_speaking_offer(local, settings.kind, ssrc, len(track_ids))
+    answer = await _ask(session, offer, "0", dict(enumerate(track_ids, start=1)), forgive_unknown_tracks)
+    note(Milestone.ANSWERED)
+    connected = await connect_media(settings, local, answer["sdp"], owned, note)
+    return Speaker(connected, ssrc, answer["published"][0]["track_id"])
+
+
+async def _ask(
+    session: LeanSession,
+    offer: str,
+    publish: str | None,
+    subscribe: Mapping[int, str],
+    forgive_unknown_tracks: bool = False,
+) -> dict[str, Any]:
+    wanted = [{"mid": str(mid), "track_id": track_id} for mid, track_id in subscribe.items()]
+    given = [] if publish is None else [{"mid": publish, "source": "microphone"}]
+    answer = await session.request("offer", sdp=offer, publish=given, subscribe=wanted)
+    for refused in answer["refused"]:
+        if not (forgive_unknown_tracks and refused["code"] == ErrorCode.UNKNOWN_TRACK):
+            raise BenchError(f"the relay refused a section: {refused['error']}")
+    return answer
+
+
+async def receive_first(connected: Connected, owned: ExitStack) -> None:
     """Wait for one packet of media that decrypts."""
     srtp = owned.enter_context(open_srtp(connected.keys, SrtpDirection.INBOUND))
     media = trio.socket.from_stdlib_socket(connected.socket)

@@ -7,7 +7,9 @@ only replies are.
 
 import base64
 import json
+import os
 import secrets
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -82,6 +84,9 @@ class LeanSession:
         self._sending = trio.Lock()
         self._welcomed = trio.Event()
         self.ended = trio.Event()
+        self.detached = False
+        self.muted = False
+        """Set to answer no ping any more."""
 
     async def request(self, kind: str, **data: Any) -> dict[str, Any]:
         """Send a request; return the data of its reply.
@@ -132,6 +137,8 @@ class LeanSession:
 
     async def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
+            if self.muted:
+                return
             await self.send_frame(PONG, payload)
         elif opcode == TEXT and not self._welcomed.is_set():
             self._welcomed.set()
@@ -141,6 +148,15 @@ class LeanSession:
             if waiting is not None:
                 waiting[1].append(reply)
                 waiting[0].set()
+
+    def detach(self) -> socket.socket:
+        """Return the connection's socket for somebody else to read, who also takes `reader` over.
+
+        Leaving the scope then says no goodbye, and the connection stays open.
+        """
+        assert isinstance(self.stream, trio.SocketStream)
+        self.detached = True
+        return socket.socket(fileno=os.dup(self.stream.socket.fileno()))
 
     def _end(self) -> None:
         self.ended.set()
@@ -173,7 +189,8 @@ async def open_lean_session(url: str) -> AsyncGenerator[LeanSession]:
             with trio.fail_after(OPEN_TIMEOUT_S):
                 await session.wait_welcome()
             yield session
-            await session.send_frame(CLOSE, NORMAL_CLOSE)
+            if not session.detached:
+                await session.send_frame(CLOSE, NORMAL_CLOSE)
     except trio.TooSlowError:
         raise BenchError(f"no welcome from {address.host_header} within {OPEN_TIMEOUT_S:g} s") from None
     finally:

@@ -54,6 +54,14 @@ def write_subscribing_offer(transport: LocalTransport, kind: PayloadKind, count:
     return _description(transport, mids, lines)
 
 
+def write_speaking_offer(transport: LocalTransport, kind: PayloadKind, ssrc: int, count: int) -> str:
+    """Offer one track with this SSRC in section "0", and to receive `count` in sections "1", "2", ..."""
+    mids = [str(index) for index in range(count + 1)]
+    lines = _section(kind, "0", "sendonly", (f"a=ssrc:{ssrc} cname:bench",))
+    lines += [line for mid in mids[1:] for line in _section(kind, mid, "recvonly")]
+    return _description(transport, mids, lines)
+
+
 def read_answer(sdp: str) -> RemoteTransport:
     """Read what is needed to connect. The answer is our own server's: what is missing is an error, not a guess.
 

@@ -57,6 +57,10 @@ Note = Callable[[Milestone], None]
 """Told at the moment a milestone is reached."""
 
 
+def ignore(_milestone: Milestone) -> None:
+    """Do not note anything."""
+
+
 @dataclass(frozen=True)
 class PeerSettings:
     """What all peers of a run have in common."""
@@ -189,7 +193,7 @@ async def connect_media(
     local: LocalTransport,
     sdp: str,
     owned: ExitStack,
-    note: Note = lambda _milestone: None,
+    note: Note = ignore,
 ) -> Connected:
     """Open the peer's socket, and do ICE and DTLS over it as the answer `sdp` says. `owned` will close the socket.
 

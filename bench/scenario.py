@@ -87,6 +87,14 @@ class PlottedResult(Protocol):
         """Draw into an empty figure; its title is set by the caller."""
 
 
+@runtime_checkable
+class CheckedResult(Protocol):
+    """A result that can mean that the relay failed: the command then ends with status 1."""
+
+    def failure(self) -> str | None:
+        """Say what was not as it must be; None when all was."""
+
+
 ScenarioRun = Callable[[ProgressBars], Awaitable[ScenarioResult]]
 """A scenario whose options are known: `functools.partial(run_forward, options)`."""
 

@@ -25,6 +25,7 @@ from bench.errors import BenchError
 from bench.machine import pin_process
 from bench.options import RelayOptions, is_loopback
 from bench.process import ProcessSample, sample_process
+from signaling.settings import ENVIRONMENT_PREFIX
 
 START_TIMEOUT_S: Final = 300.0  # a relay that finds no compiled kernels makes them first
 STOP_TIMEOUT_S: Final = 10.0
@@ -59,8 +60,12 @@ class RelayServer:
 
     async def verdicts(self) -> dict[str, int]:
         """Return what its data plane has counted so far."""
-        info = await trio.to_thread.run_sync(_fetch_info, self.info_url)
+        info = await self.info()
         return {name: int(count) for name, count in info["relay"]["verdicts"].items()}
+
+    async def info(self) -> dict[str, Any]:
+        """Return what it says of itself at `/api/system/info`."""
+        return await trio.to_thread.run_sync(_fetch_info, self.info_url)
 
 
 @asynccontextmanager
@@ -69,7 +74,7 @@ async def open_relay_server(
 ) -> AsyncGenerator[RelayServer]:
     """Start a relay for the length of the scope, or reach the one that `--url` names.
 
-    One that is started takes this many connections at least, and these flags of `relay serve`.
+    One that is started takes this many connections at least, and has these settings (`signaling.settings`).
 
     Raises: BenchError.
     """
@@ -80,11 +85,11 @@ async def open_relay_server(
         ready, log = Path(directory) / "ready.json", Path(directory) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program, started in milliseconds
-                _command(options, connections, ready, settings),
+                _command(options, connections, ready),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=_environment(settings),
                 start_new_session=True,  # Ctrl-C is ours to handle: it must outlive the peers
             )
         try:
@@ -125,7 +130,7 @@ async def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _command(options: RelayOptions, connections: int, ready: Path, settings: Mapping[str, str]) -> list[str]:
+def _command(options: RelayOptions, connections: int, ready: Path) -> list[str]:
     flags = {
         "--host": "127.0.0.1",
         "--port": "0",
@@ -134,14 +139,14 @@ def _command(options: RelayOptions, connections: int, ready: Path, settings: Map
         "--max-connections": str(connections + SPARE_CONNECTIONS),
         "--log-level": "warning",
         "--ready-file": str(ready),
-        **settings,
     }
     return [sys.executable, "-m", "signaling", "serve", *(word for flag in flags.items() for word in flag)]
 
 
-def _environment() -> dict[str, str]:
-    """Return ours without the relay's own settings: a run must not depend on what an operator has exported."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
+def _environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return ours with only these settings of the relay: a run must not depend on what an operator has exported."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
+    return others | {ENVIRONMENT_PREFIX + name.upper(): value for name, value in settings.items()}
 
 
 async def _reach(url: str) -> RelayServer:

@@ -10,6 +10,8 @@ import ctypes
 import os
 import platform
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 SLICE_NS: Final = (
@@ -20,13 +22,20 @@ _SCHED_ATTR: Final = struct.Struct("=IIQiIQQQ")
 """size, policy, flags, nice, priority, runtime, deadline, period: `struct sched_attr`, first version."""
 
 
-def shorten_slice(slice_ns: int = SLICE_NS) -> bool:
-    """Ask for short slices for the calling thread. *Returns* whether the system took the wish; nobody need care."""
+@contextmanager
+def short_slice(slice_ns: int = SLICE_NS) -> Iterator[bool]:
+    """Ask for short slices for the calling thread in this scope; give whether the system listened. Nobody need care."""
+    heard = _ask_for(slice_ns)
+    try:
+        yield heard
+    finally:
+        if heard:
+            _ask_for(0)  # the default again: threads of a pool have a life after this one
+
+
+def _ask_for(slice_ns: int) -> bool:
     if _SYSCALL is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
         return False
     nice = os.getpriority(os.PRIO_PROCESS, 0)
     wish = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, nice, 0, slice_ns, 0, 0)
-    try:
-        return bool(ctypes.CDLL(None).syscall(_SYSCALL, 0, wish, 0) == 0)
-    except OSError:
-        return False
+    return bool(ctypes.CDLL(None).syscall(_SYSCALL, 0, wish, 0) == 0)

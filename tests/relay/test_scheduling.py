@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from relay.scheduling import SLICE_NS, shorten_slice
+from relay.scheduling import SLICE_NS, short_slice
 
 GET_ATTRIBUTES = {"x86_64": 315, "aarch64": 275}.get(platform.machine())
 RELEASE = tuple(int(part) for part in platform.release().split(".")[:2])
@@ -31,22 +31,26 @@ def _scheduling():
 
 
 @pytest.mark.skipif(GET_ATTRIBUTES is None, reason="no number known for sched_getattr here")
-def test_the_slice_is_shortened_and_nothing_else_changes():
-    before = _in_a_thread(_scheduling)
+def test_the_slice_is_short_within_the_scope_and_nothing_else_changes():
+    def look():
+        before = _scheduling()
+        with short_slice() as heard:
+            within = _scheduling()
+        return heard, before, within, _scheduling()
 
-    def shorten():
-        return shorten_slice(), _scheduling()
-
-    taken, (policy, nice, runtime) = _in_a_thread(shorten)
-    assert (policy, nice) == before[:2]
+    heard, before, within, after = _in_a_thread(look)
+    assert within[:2] == before[:2]
+    assert after == before
     if RELEASE >= (6, 12):
-        assert taken
-        assert runtime == SLICE_NS
+        assert heard
+        assert within[2] == SLICE_NS
+        assert before[2] != SLICE_NS
 
 
 def test_a_thread_of_another_class_is_left_alone():
-    def shorten():
+    def look():
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-        return shorten_slice(), os.sched_getscheduler(0)
+        with short_slice() as heard:
+            return heard, os.sched_getscheduler(0)
 
-    assert _in_a_thread(shorten) == (False, os.SCHED_BATCH)
+    assert _in_a_thread(look) == (False, os.SCHED_BATCH)

@@ -31,6 +31,8 @@ TIMER_INTERVAL_S: Final = 0.05
 
 CONSENT_INTERVAL_S: Final = 1.0
 
+_JOINING: Final = frozenset({PeerState.NEW, PeerState.CONNECTING})
+
 
 @dataclass(frozen=True)
 class RelayConfig:
@@ -110,6 +112,8 @@ class Router:
         self._peers: dict[str, Peer] = {}
         self._by_ufrag: dict[str, Peer] = {}
         self._by_row: dict[tuple[int, int], Peer] = {}
+        self._joining: set[Peer] = set()
+        """Those whose handshake may still need its timers; looked at often, so the many who are connected are not in it."""
         self._arrivals = trio.Event()
         self._closed = False
         self.unclaimed_checks = 0
@@ -150,6 +154,7 @@ class Router:
         worker.load += 1
         self._peers[peer.id] = peer
         self._by_row[worker.index, peer.row.index] = peer
+        self._joining.add(peer)
         self._arrivals.set()
         return peer
 
@@ -221,7 +226,8 @@ class Router:
                 await self._arrivals.wait()
             await trio.sleep(TIMER_INTERVAL_S)
             now_ns = time.monotonic_ns()
-            for peer in [peer for peer in self._peers.values() if peer.state is PeerState.CONNECTING]:
+            self._joining = {peer for peer in self._joining if peer.state in _JOINING}
+            for peer in tuple(self._joining):
                 due = peer.transport.next_timeout_ns()
                 if due is not None and due <= now_ns:
                     peer.transport.handle_timeout(now_ns)
@@ -231,8 +237,11 @@ class Router:
 
     def _check_consent(self, now_ns: int) -> None:
         limit_ns = int(self._config.consent_timeout_s * 1e9)
-        for peer in list(self._peers.values()):
-            if now_ns - max(peer.created_ns, peer.transport.last_heard_ns()) > limit_ns:
+        for worker in self.workers:
+            for row in worker.silent_peers(now_ns - limit_ns):
+                peer = self._by_row.get((worker.index, row))
+                if peer is None or now_ns - max(peer.created_ns, peer.transport.last_heard_ns()) <= limit_ns:
+                    continue
                 seconds = f"{self._config.consent_timeout_s:g} s"
                 silent = peer.state is PeerState.CONNECTED
                 peer.close(f"nothing heard for {seconds}" if silent else f"not connected within {seconds}")
@@ -248,6 +257,7 @@ class Router:
     def _forget(self, peer: Peer) -> None:
         peer.worker.load -= 1
         del self._peers[peer.id]
+        self._joining.discard(peer)
         del self._by_row[peer.worker.index, peer.row.index]
         for ufrag in peer.ufrags:
             del self._by_ufrag[ufrag]

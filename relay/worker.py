@@ -222,6 +222,11 @@ class Worker:
         """When the last authentic SRTP or SRTCP packet of a peer, or check that the worker answered, arrived."""
         return int(self.memory.peers["last_received_ns"][row.index])
 
+    def silent_peers(self, since_ns: int) -> list[int]:
+        """Rows of open peers of whom nothing authentic has reached the worker since then. Cheap: thousands are not in it."""
+        peers = self.memory.peers
+        return np.flatnonzero((peers["last_received_ns"] < since_ns) & (peers["generation"] != 0)).tolist()
+
     def last_check_ns(self, row: Row) -> int:
         """When the worker last answered a check of a peer, from its selected address; 0 when it never did."""
         return int(self.memory.peers["last_check_ns"][row.index])

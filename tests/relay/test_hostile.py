@@ -197,7 +197,7 @@ async def test_media_before_the_handshake_is_counted():
 
 
 async def test_commands_out_of_range_are_counted_and_change_nothing():
-    capacity = Capacity(peers=8, tracks=8, inbound=8, outbound=8)
+    capacity = Capacity(peers=8, tracks=8, inbound=8, outbound=8, groups=8)
     with trio.fail_after(30):
         async with open_call(replace(LOOPBACK, capacity=capacity)) as call:
             (worker,) = call.router.workers

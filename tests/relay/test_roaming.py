@@ -232,6 +232,7 @@ async def test_peer_that_falls_silent_is_closed_and_one_that_talks_is_not():
                     "track": 1,
                     "inbound": 1,
                     "outbound": 0,
+                    "group": 0,
                 }
             # Silent from now on.
             assert (await ada.relay_peer.events.receive()) == PeerClosed("nothing heard for 1 s")

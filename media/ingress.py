@@ -45,6 +45,7 @@ from media.native import (
     srtp_unprotect,
     srtp_unprotect_rtcp,
 )
+from media.overload import is_shed, note_speaker
 from media.reception import update_reception
 from media.ring import publish_slot, slot_to_write
 from media.rtp import parse_rtp, read_u16, read_u32, write_u16
@@ -275,14 +276,16 @@ def accept_packet(context: Any, inbound_row: int, source: int) -> None:
             inbound.keyframe_wanted = 0
         else:
             meta[0].keyframe = 0
+    note_speaker(context, inbound, track)
     if track.muted != 0:
         count(context, Verdict.RTP_MUTED)
         return
     if track.active_inbound != inbound_row:
         return
-    if track.kind == VIDEO:
+    shed = track.first_outbound != NONE and is_shed(context, inbound, track)
+    if track.kind == VIDEO and not shed:
         keep_packet(context, inbound_row, source)
-    if track.first_outbound != NONE:
+    if track.first_outbound != NONE and not shed:
         forward_packet(context, inbound.track, inbound_row, source)
     if track.group != NONE or track.tap_group != NONE:
         offer_packet(context, inbound_row, source)

@@ -7,7 +7,7 @@ first. Towards a publisher on another worker the wish crosses in a tap and is me
 from typing import Any
 
 from media.jit import kernel
-from media.memory import bytes_at, count, inbound_at, peer_at, record_at
+from media.memory import bytes_at, count, inbound_at, peer_at, record_at, track_at
 from media.rtcp import write_pli
 from media.send import queue_rtcp
 from media.tables import NONE, PACKET_BYTES, TAP, TAP_KEYFRAME_REQUEST
@@ -20,6 +20,8 @@ def want_keyframe(context: Any, inbound_row: int) -> None:
     """Note that someone needs a keyframe of this stream; ask for it now if the throttle allows."""
     count(context, Verdict.KEYFRAME_REQUESTED)
     inbound = inbound_at(context, inbound_row)
+    if track_at(context, inbound.track).shed != 0:
+        return  # nobody would get it; the track asks for one when it resumes
     inbound.keyframe_wanted = 1
     context.repairs_pending = 1
     ask_for_keyframe(context, inbound_row)

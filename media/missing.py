@@ -8,7 +8,7 @@ from typing import Any
 
 from media.jit import kernel
 from media.keyframe_requests import want_keyframe
-from media.memory import bytes_at, inbound_at, packets_at, peer_at, words_at
+from media.memory import bytes_at, inbound_at, packets_at, peer_at, track_at, words_at
 from media.rtcp import write_nack
 from media.send import queue_rtcp
 from media.tables import MISSING_SPAN, NONE, PACKET_BYTES
@@ -28,6 +28,9 @@ def note_arrival(context: Any, inbound_row: int, advance: int) -> bool:
     if advance == 1:
         return True
     inbound = inbound_at(context, inbound_row)
+    if track_at(context, inbound.track).shed != 0:
+        inbound.missing_count = 0  # nobody waits for what a worker under too much load has lost
+        return bool(advance > 0)
     sequence = packets_at(context.packet)[0].sequence_number
     if advance <= 0:
         for index in range(inbound.missing_count):

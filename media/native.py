@@ -55,6 +55,10 @@ sendmmsg: Any = types.ExternalFunction(
     "sendmmsg", types.int32(types.int32, types.uintp, types.uint32, types.int32)
 )
 ppoll: Any = types.ExternalFunction("ppoll", types.int32(types.uintp, types.uint64, types.uintp, types.uintp))
+ioctl: Any = types.ExternalFunction("ioctl", types.int32(types.int32, types.uint64, types.uintp))
+getsockopt: Any = types.ExternalFunction(
+    "getsockopt", types.int32(types.int32, types.int32, types.int32, types.uintp, types.uintp)
+)
 read: Any = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
 write: Any = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
 clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
@@ -70,6 +74,13 @@ EINTR = 4
 EIO = 5
 EAGAIN = 11
 EINVAL = 22
+SOL_SOCKET = 1
+SO_MEMINFO = 55
+SO_MEMINFO_WORDS = 9
+SO_MEMINFO_DROPS = 8
+"""Index of the datagrams a socket had no room for, among the 32-bit words of SO_MEMINFO (linux/sock_diag.h)."""
+SIOCGSTAMPNS = 0x8907
+"""Asks when the datagram read last had arrived, in CLOCK_REALTIME (socket(7)); a timespec of 64-bit Linux."""
 SOL_UDP = 17
 UDP_SEGMENT = 103
 AF_INET = 2

@@ -55,6 +55,7 @@ def apply_to_peer(context: Any, command: Any, blob: int) -> None:
         peer.last_check_ns = 0
         peer.username_length = 0
         peer.strangers = 0
+        peer.loud_ns = 0
         peer.bound[:, :] = 0
         peer.payload_type_in[:] = 0
         peer.payload_type_out[:] = NO_PAYLOAD_TYPE

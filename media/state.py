@@ -17,6 +17,7 @@ from media.native import (
     POLLIN,
     SEGMENT_CONTROL,
     SEGMENT_CONTROL_BYTES,
+    SO_MEMINFO_WORDS,
     SOL_UDP,
     TIMESPEC,
     UDP_SEGMENT,
@@ -140,6 +141,7 @@ class WorkerMemory:
             "wanted": np.zeros(8, np.int64),
             "digest": np.zeros(DIGEST_WORDS, np.int64),
             "schedule": np.zeros(BLOCK_WORDS, np.int64),
+            "socket_memory": np.zeros(SO_MEMINFO_WORDS + 1, np.int32),
         }
         self._receive_vectors: Array = np.zeros(RECEIVE_BATCH, IOVEC)
         self._wire_messages()

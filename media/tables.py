@@ -50,6 +50,7 @@ PACKET = np.dtype(
         ("keyframe", "u1"),  # a decoder can start here
         ("level_dbov", "u1"),  # RFC 6464, 0 loud .. 127 silent; NO_LEVEL
         ("voiced", "u1"),  # RFC 6464 V flag
+        ("speaking", "u1"),  # of video: its publisher was heard a moment ago
         ("two_byte", "u1"),  # elements are in the two-byte form of RFC 8285
         ("element_count", "u1"),
         ("element_offset", "u2", (MAX_ELEMENTS,)),  # of each element's id byte, from the start of the packet
@@ -122,6 +123,7 @@ PEER = np.dtype(
         ("clock_offset", "i8"),  # added to its NTP times to have them in the relay's, 32.32
         ("clock_known", "i8"),
         ("generation", "i8"),  # tells this use of the row from earlier ones; 0 free
+        ("loud_ns", "i8"),  # when one of its audio tracks was last loud enough to be heard
         ("bound", "i8", (PEER_ADDRESSES, 3)),  # its address keys in the hash; first word 0: free
     ],
     align=True,
@@ -135,6 +137,7 @@ TRACK = np.dtype(
         ("active_inbound", "i4"),  # the stream that is forwarded; the latest one bound wins
         ("kind", "u1"),  # AUDIO or VIDEO
         ("muted", "u1"),
+        ("shed", "u1"),  # the grade at which it is withheld from everybody, 0 not (media.overload)
         ("level_dbov", "f4"),  # smoothed RFC 6464 level; 127 silent
         ("level_ns", "i8"),  # when a level was last seen
         ("outbound_count", "i8"),
@@ -147,6 +150,8 @@ TRACK = np.dtype(
             "i8",
         ),  # its level: risen to at once, fallen from slowly; below 0 dBov, 127000 none
         ("prominence_ns", "i8"),  # when that was
+        ("loud_ns", "i8"),  # when it was last loud enough to be heard
+        ("pauses", "i8"),  # how often it was shed and resumed
     ],
     align=True,
 )
@@ -203,6 +208,7 @@ INBOUND = np.dtype(
         ("origin_inbound", "i4"),
         ("origin_generation", "i8"),
         ("tapped_stream", "i8"),  # which of the publisher's streams its numbering is of, 0 none yet
+        ("pauses", "i8"),  # of its track there, as last heard
     ],
     align=True,
 )
@@ -271,6 +277,7 @@ TAP = np.dtype(
         ("report_ntp", "i8"),
         ("report_timestamp", "i8"),
         ("report_arrival_ns", "i8"),
+        ("pauses", "i8"),  # of the track: when it grows, what lies between the packets was shed, not lost
         ("meta", PACKET),
         ("data", "u1", (PACKET_BYTES,)),
     ],
@@ -371,11 +378,13 @@ CONTEXT = np.dtype(
         ("wanted", "i8"),  # int64 [8]: sequence numbers on their way into a NACK
         ("digest", "i8"),  # int64 [5]: the SHA-1 state at hand
         ("schedule", "i8"),  # int64 [16]: the SHA-1 block at hand
+        ("socket_memory", "i8"),  # int32 [10]: what getsockopt(SO_MEMINFO) says, and the length of it
         # Written by the worker.
         ("now_ns", "i8"),  # read once per batch
         ("wall_offset_ns", "i8"),  # to add to now_ns for the NTP time scale
         ("peer_limit", "i8"),  # one past the highest row in use
         ("inbound_limit", "i8"),
+        ("track_limit", "i8"),
         ("send_count", "i8"),
         ("send_limit", "i8"),  # datagrams at which the queue is flushed
         ("segmentation", "i8"),  # 1 while the system takes runs to one destination as one (UDP_SEGMENT)
@@ -391,7 +400,28 @@ CONTEXT = np.dtype(
         ("stopping", "i8"),
         ("batches", "i8"),  # recvmmsg calls that returned something
         ("sleeps", "i8"),
-        ("busy_ns", "i8"),  # time not asleep
+        ("busy_ns", "i8"),  # time not asleep, up to the last tick or sleep
+        ("awake_since_ns", "i8"),  # from when on it is not in busy_ns yet
+        ("received", "i8"),  # datagrams
+        # Overload (media.overload).
+        ("shedding", "i8"),  # packets of this grade and below go to nobody; 0: all are forwarded
+        ("shed_tracks", "i8"),  # tracks withheld, also those that still wait for their turn to come back
+        ("wait_ns", "i8"),  # the shortest wait in the receive queue during the last window
+        ("shortest_wait_ns", "i8"),  # likewise, of the window that runs
+        ("window_start_ns", "i8"),
+        ("window_busy_ns", "i8"),  # busy_ns, copies and received when it began
+        ("window_copies", "i8"),
+        ("window_received", "i8"),
+        ("tap_pressed", "i8"),  # a tap towards this worker was nearly full
+        ("socket_drops", "i8"),  # datagrams the socket had no room for
+        ("overloaded_windows", "i8"),  # in a row, since the level last changed
+        ("reference_wait_ns", "i8"),  # the wait in the overloaded window before
+        ("calm_since_ns", "i8"),  # no overload since then
+        ("calm_busy_ns", "i8"),  # busy_ns at that time
+        ("lowered_ns", "i8"),  # when the level was last lowered, and from which; 0 if it was raised since
+        ("lowered_from", "i8"),
+        ("hold_doublings", "i8"),  # of the time a level is held
+        ("resume_cursor", "i8"),  # track resumed last
     ],
     align=True,
 )

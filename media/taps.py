@@ -11,7 +11,7 @@ import numpy as np
 
 from media.atomics import full_fence, load_acquire
 from media.jit import helper, integer, kernel
-from media.memory import TAP_DATA, TAP_META, TAP_SIZE, count, packets_at, record_at, words_at
+from media.memory import TAP_DATA, TAP_META, TAP_SIZE, count, packets_at, record_at, track_at, words_at
 from media.native import memcpy, write
 from media.ring import publish_slot, slot_to_write
 from media.tables import RING_CURSOR_WORDS, TAP, TAP_PACKET, TAP_SENDER_REPORT
@@ -74,6 +74,7 @@ def tap_packet(context: Any, outbound: Any, inbound: Any, source: int, resumes: 
     record.generation = outbound.link_generation
     record.stream = inbound.generation
     record.resumes = resumes
+    record.pauses = track_at(context, outbound.track).pauses
     packets_at(place + TAP_META)[0] = meta[0]
     memcpy(place + TAP_DATA, source, meta[0].length)
     publish_tap(context, outbound.link_worker)

@@ -8,6 +8,7 @@ from media.keyframe_requests import want_keyframe
 from media.memory import group_at, inbound_at, peer_at, track_at
 from media.operations import Operation
 from media.outbound_rows import detach
+from media.overload import forget_track
 from media.slots import (
     LONG_AGO_NS,
     NO_PROMINENCE,
@@ -37,6 +38,10 @@ def apply_to_track(context: Any, command: Any) -> None:
         track.has_held_slot = 0
         track.prominence_millidb = NO_PROMINENCE
         track.prominence_ns = context.now_ns
+        track.shed = 0
+        track.loud_ns = 0
+        track.pauses = 0
+        context.track_limit = max(context.track_limit, command.row + 1)
     elif operation == Operation.SET_MUTED:
         was_muted = track.muted
         track.muted = command.values[0]
@@ -52,6 +57,7 @@ def apply_to_track(context: Any, command: Any) -> None:
         set_groups(context, command.row, NONE, NONE)
         while track.first_outbound != NONE:
             detach(context, track.first_outbound)
+        forget_track(context, track)
         track.generation = 0
         track.active_inbound = NONE
 
@@ -96,6 +102,7 @@ def apply_to_inbound(context: Any, command: Any) -> None:
         inbound.keyframe_asked_ns = 0
         inbound.keyframe_wanted = 0
         inbound.missing_count = 0
+        inbound.pauses = 0
         inbound.next_of_peer = NONE
         context.inbound_limit = max(context.inbound_limit, row + 1)
         if inbound.peer != NONE:

@@ -68,6 +68,10 @@ class Verdict(IntEnum):
     SLOT_WITHHELD = 46  # a packet of somebody who is silent, or not among the loudest
     # Once more of a datagram as it arrived.
     STUN_ANSWERED = 47  # a consent check, by the worker itself
+    # More of a copy: shed by an overloaded worker. One for each grade, in this order (media.overload).
+    ROUTE_SHED_VIDEO = 48  # of somebody who does not speak
+    ROUTE_SHED_SPEAKER_VIDEO = 49
+    ROUTE_SHED_QUIET_AUDIO = 50
 
 
 VERDICT_COUNT: Final = len(Verdict)

@@ -11,6 +11,7 @@ import numpy as np
 from media.atomics import full_fence, load_acquire, store_release
 from media.commands import apply_commands
 from media.feedback import RETRANSMISSIONS_PER_SECOND
+from media.forward import resume_routes
 from media.ingress import PUNTS_PER_SECOND, accept_packet, receive_datagram
 from media.jit import helper, integer, kernel
 from media.keyframe_requests import ask_for_keyframe, want_keyframe
@@ -38,6 +39,7 @@ from media.native import (
     recvmmsg,
     write,
 )
+from media.overload import note_batch, watch_load
 from media.reports import send_reports
 from media.ring import release_slot, slot_to_read
 from media.send import MESSAGE_SIZE, flush_sends
@@ -82,7 +84,7 @@ def run_worker(address: int) -> None:
     context.wall_offset_ns = _now(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
     context.next_tick_ns = context.now_ns + TICK_NS
     context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
-    awake_since = context.now_ns
+    context.awake_since_ns = context.now_ns
     while context.stopping == 0:
         apply_commands(context)
         received = _receive_batch(context)
@@ -94,9 +96,10 @@ def run_worker(address: int) -> None:
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
             _wake_control_plane(context)
         if received == 0 and taken == 0 and context.stopping == 0:
-            context.busy_ns += _now(context, CLOCK_MONOTONIC) - awake_since
+            context.busy_ns += _now(context, CLOCK_MONOTONIC) - context.awake_since_ns
             _sleep(context)
-            awake_since = _now(context, CLOCK_MONOTONIC)
+            context.now_ns = _now(context, CLOCK_MONOTONIC)
+            context.awake_since_ns = context.now_ns
     _wake_control_plane(context)
 
 
@@ -109,6 +112,7 @@ def _now(context: Any, clock: int) -> int:
 
 @kernel
 def _receive_batch(context: Any) -> int:
+    looked_ns = context.now_ns
     received = integer(
         recvmmsg(
             np.int32(context.socket),
@@ -122,6 +126,7 @@ def _receive_batch(context: Any) -> int:
     if received <= 0:
         return 0
     context.batches += 1
+    note_batch(context, received, context.now_ns - looked_ns)
     context.send_limit = SEND_EAGERLY if received == 1 else SEND_BATCH
     for index in range(received):
         message = record_at(MMSGHDR, context.receive_messages + index * MESSAGE_SIZE)
@@ -152,7 +157,16 @@ def _drain_taps(context: Any) -> int:
             _take_tapped(context, slot_of(context, ring, index))
             release_slot(cursors_of(context, ring))
             taken += 1
+        else:
+            context.tap_pressed |= _is_pressed(context, ring)
     return taken
+
+
+@helper
+def _is_pressed(context: Any, ring: int) -> bool:
+    """Whether a tap of which a whole batch was taken is still nearly full: its writer is about to drop packets."""
+    cursors = words_at(cursors_of(context, ring), RING_CURSOR_WORDS)
+    return load_acquire(cursors, RING_WRITTEN) - cursors[RING_READ] > context.tap_mask // 2
 
 
 @kernel
@@ -172,6 +186,9 @@ def _take_tapped(context: Any, place: int) -> None:
         inbound.ssrc = meta[0].ssrc
         if record.resumes != 0:
             yield_slots(context, integer(inbound.track))
+        if inbound.pauses != record.pauses:
+            inbound.pauses = record.pauses
+            resume_routes(context, integer(inbound.track))
         inbound.packets += 1
         accept_packet(context, integer(record.inbound), place + TAP_DATA)
     elif record.kind == TAP_KEYFRAME_REQUEST:
@@ -186,6 +203,9 @@ def _take_tapped(context: Any, place: int) -> None:
 def _tick(context: Any) -> None:
     context.next_tick_ns = context.now_ns + TICK_NS
     context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
+    context.busy_ns += context.now_ns - context.awake_since_ns
+    context.awake_since_ns = context.now_ns
+    watch_load(context)
     if context.repairs_pending != 0:
         context.repairs_pending = 0
         for row in range(context.inbound_limit):
@@ -221,7 +241,7 @@ def _sleep(context: Any) -> None:
     full_fence()
     if not _has_mail(context):
         timeout = integer(0)
-        if context.open_peers > 0:
+        if context.open_peers > 0 or context.shedding != 0:  # an overload ends also when all have left
             # Absolute deadlines: a late wake-up does not shift the ticks behind it.
             remaining = max(integer(0), context.next_tick_ns - context.now_ns)
             time = record_at(TIMESPEC, context.clock)

@@ -10,6 +10,7 @@ from media.warm_up import warm_up
 from relay.certificate import Certificate
 from relay.errors import CapacityError, LocalProtocolError, RelayError, RemoteProtocolError
 from relay.negotiation import NegotiationResult, Refusal
+from relay.overload import OverloadBegan, OverloadEnded, OverloadEvent
 from relay.peer import Peer, PeerClosed, PeerConnected, PeerEvent, PeerState
 from relay.router import RelayConfig, Router, RouterStatistics, WorkerStatistics, open_relay
 from relay.slots import AudioSlot, AudioSlots, AudioSlotsStatistics
@@ -25,6 +26,9 @@ __all__ = [
     "Certificate",
     "LocalProtocolError",
     "NegotiationResult",
+    "OverloadBegan",
+    "OverloadEnded",
+    "OverloadEvent",
     "Peer",
     "PeerClosed",
     "PeerConnected",

@@ -7,7 +7,7 @@ joins them and frees what they used.
 import os
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,10 +16,12 @@ import trio
 from media.state import Capacity, SharedMemory
 from media.tables import NONE
 from media.warm_up import warm_up
+from relay.admission import Admission
 from relay.answer import HostCandidate
 from relay.certificate import Certificate
 from relay.errors import LocalProtocolError
 from relay.ice import peek_local_ufrag
+from relay.overload import OverloadEvent
 from relay.peer import Peer, PeerState
 from relay.slots import AudioSlots
 from relay.stun import Address
@@ -32,6 +34,9 @@ TIMER_INTERVAL_S: Final = 0.05
 CONSENT_INTERVAL_S: Final = 1.0
 
 _JOINING: Final = frozenset({PeerState.NEW, PeerState.CONNECTING})
+
+OVERLOAD_BUFFER: Final = 64
+"""Overload events nobody has taken yet; those that do not fit are dropped."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class RelayConfig:
     """A peer silent for this long is closed (RFC 7675)."""
     capacity: Capacity = field(default_factory=Capacity)
     certificate: Certificate | None = None
+    max_peers: int | None = None
+    """Peers of all workers together; a new one beyond is refused. Default: as many as the tables hold."""
+    max_outbound_streams: int | None = None
+    """Likewise streams to subscribers: while this many are in use, no new peer is taken."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,16 @@ class WorkerStatistics:
     rows: Mapping[str, int]
     verdicts: Mapping[str, int]
     busy_s: float
+    busy_share: float
+    """Of the last second or so."""
     control_datagrams_dropped: int
+    datagrams_dropped: int
+    """By the system: the socket's receive buffer was full."""
+    shedding: int
+    """The grade up to which packets are shed: 0 none, 1 video of who does not speak, 2 all video, 3 quiet audio too."""
+    shed_tracks: int
+    queue_wait_ms: float
+    """The shortest wait in the receive queue, during the last 50 ms."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,10 @@ class RouterStatistics:
     peers: int
     tracks: int
     outbound_streams: int
+    max_peers: int
+    max_outbound_streams: int
+    refusal: str | None
+    """Why a new peer would be refused now."""
     verdicts: Mapping[str, int]
     workers: tuple[WorkerStatistics, ...]
 
@@ -119,6 +141,8 @@ class Router:
         self.unclaimed_checks = 0
         """STUN datagrams that named no peer of the worker they came to."""
         self.workers = _make_workers(config)
+        self._admission = Admission(self.workers, config.max_peers, config.max_outbound_streams)
+        self._overloads_in, self.overloads = trio.open_memory_channel[OverloadEvent](OVERLOAD_BUFFER)
 
     @property
     def udp_ports(self) -> tuple[int, ...]:
@@ -135,14 +159,18 @@ class Router:
         """Open peers by id."""
         return self._peers
 
-    def add_peer(self, label: str = "") -> Peer:
-        """Make a peer on the worker that has the fewest.
+    def add_peer(self, label: str = "", *, replacing: Peer | None = None) -> Peer:
+        """Make a peer on the worker that has the most room (`relay.admission`).
 
-        Raises: CapacityError when that one is full, LocalProtocolError when the relay is closed.
+        `replacing`: a peer of the same client that the caller is about to close; while it is open, the new one takes
+        its place and is not refused for load or budget.
+        Raises: CapacityError when the relay takes no new peers now, LocalProtocolError when it is closed.
         """
         if self._closed:
             raise LocalProtocolError("the relay is closed")
-        worker = min(self.workers, key=lambda one: one.load)
+        worker = self._admission.choose_worker(
+            replacing=replacing is not None and replacing.id in self._peers
+        )
         peer = Peer(
             label=label,
             worker=worker,
@@ -176,15 +204,23 @@ class Router:
                 rows=worker.rows_in_use(),
                 verdicts=worker.verdicts(),
                 busy_s=int(worker.memory.context["busy_ns"][0]) / 1e9,
+                busy_share=load.busy_share,
                 control_datagrams_dropped=worker.control_datagrams_dropped,
+                datagrams_dropped=worker.datagrams_dropped(),
+                shedding=worker.shedding,
+                shed_tracks=worker.shed_tracks,
+                queue_wait_ms=worker.queue_wait_ms,
             )
-            for worker in self.workers
+            for worker, load in zip(self.workers, self._admission.loads, strict=True)
         )
         names = workers[0].verdicts
         return RouterStatistics(
             peers=len(self._peers),
             tracks=sum(len(peer.tracks) for peer in self._peers.values()),
             outbound_streams=sum(one.rows["outbound"] for one in workers),
+            max_peers=self._admission.max_peers,
+            max_outbound_streams=self._admission.max_outbound_streams,
+            refusal=self._admission.refusal(),
             verdicts={name: sum(one.verdicts[name] for one in workers) for name in names},
             workers=workers,
         )
@@ -217,6 +253,13 @@ class Router:
         if peer is not None:
             peer.bind_discovered_stream(ssrc, payload_type, mid)
 
+    def tell_overload(self, event: OverloadEvent) -> None:
+        """See `EventHandler`."""
+        with suppress(
+            trio.WouldBlock, trio.BrokenResourceError
+        ):  # nobody listens: it is in the statistics as well
+            self._overloads_in.send_nowait(event)
+
     async def run_timers(self) -> None:
         """Retransmit DTLS, close peers that have fallen silent. Sleeps while there are no peers."""
         next_consent = trio.current_time()
@@ -234,6 +277,7 @@ class Router:
             if trio.current_time() >= next_consent:
                 next_consent = trio.current_time() + CONSENT_INTERVAL_S
                 self._check_consent(now_ns)
+                self._admission.look(now_ns)
 
     def _check_consent(self, now_ns: int) -> None:
         limit_ns = int(self._config.consent_timeout_s * 1e9)

@@ -7,6 +7,7 @@ posted before: until then a packet under way may still touch it.
 
 import os
 import socket as socketlib
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import trio
 
+from media.native import SO_MEMINFO, SO_MEMINFO_DROPS, SO_MEMINFO_WORDS
 from media.operations import Operation
 from media.ring import pop_records, push_records, read_count
 from media.state import Capacity, SharedMemory, WorkerMemory
@@ -23,6 +25,7 @@ from media.tables import COMMAND, EVENT, EVENT_DATAGRAM, NONE, RING_WRITTEN
 from media.verdicts import Verdict
 from media.worker import run_worker
 from relay.errors import CapacityError
+from relay.overload import SHED_VERDICTS, OverloadEvent, OverloadWatch
 from relay.stun import Address
 from relay.udp import decode_address
 
@@ -52,6 +55,9 @@ class EventHandler(Protocol):
         self, worker: "Worker", peer_row: int, ssrc: int, payload_type: int, mid: str
     ) -> None:
         """A peer sends an SSRC it did not announce; `mid` as the packet said, or empty."""
+
+    def tell_overload(self, event: OverloadEvent) -> None:
+        """A worker's overload has begun or is over."""
 
 
 class Worker:
@@ -94,6 +100,7 @@ class Worker:
         self._retirements: deque[tuple[int, Callable[[], None]]] = deque()
         self._command = np.zeros(1, COMMAND)
         self._events = np.zeros(EVENT_BATCH, EVENT)
+        self._overload = OverloadWatch(index)
         self.load = 0
         """Peers on this worker; kept by the router, which spreads them."""
         self.control_datagrams_dropped = 0
@@ -127,6 +134,7 @@ class Worker:
         while True:
             await trio.lowlevel.wait_readable(self._event_fd)
             os.eventfd_read(self._event_fd)
+            self._watch_overload(handler)
             # Read before the events are drained: a row is given out anew only when no event of its last use is left.
             acknowledged = self._applied()
             while taken := pop_records(self.memory.events, self.memory.event_cursors, self._events):
@@ -134,6 +142,20 @@ class Worker:
                     self._dispatch(handler, event)
                 await trio.lowlevel.checkpoint()
             self._acknowledge(acknowledged)
+
+    def _watch_overload(self, handler: EventHandler) -> None:
+        if self._overload.is_quiet and not self.shedding:
+            return
+        counters = self.memory.counters
+        event = self._overload.update(
+            level=self.shedding,
+            tracks=self.shed_tracks,
+            wait_ms=self.queue_wait_ms,
+            shed={verdict.name.lower(): int(counters[verdict]) for verdict in SHED_VERDICTS},
+            now_ns=time.monotonic_ns(),
+        )
+        if event is not None:
+            handler.tell_overload(event)
 
     def _dispatch(self, handler: EventHandler, event: Any) -> None:
         row = int(event["peer"])
@@ -211,11 +233,42 @@ class Worker:
         except OSError:
             self.control_datagrams_dropped += 1
 
+    @property
+    def shedding(self) -> int:
+        """The grade up to which packets are shed, 0 none (`media.overload`)."""
+        return int(self.memory.context["shedding"][0])
+
+    @property
+    def shed_tracks(self) -> int:
+        """Tracks that nobody gets, for now."""
+        return int(self.memory.context["shed_tracks"][0])
+
+    @property
+    def queue_wait_ms(self) -> float:
+        """The shortest time a packet waited in the receive queue, in the last window of 50 ms."""
+        return int(self.memory.context["wait_ns"][0]) / 1e6
+
+    def datagrams_dropped(self) -> int:
+        """Datagrams the system had no room for in the socket's receive buffer."""
+        memory = self.socket.getsockopt(socketlib.SOL_SOCKET, SO_MEMINFO, SO_MEMINFO_WORDS * 4)
+        return int(np.frombuffer(memory, np.uint32)[SO_MEMINFO_DROPS])
+
+    def capacity_of(self, operation: Operation) -> int:
+        """How many rows the table has that `operation` closes rows of."""
+        return self._capacity[operation]
+
+    def in_use(self, operation: Operation) -> int:
+        """How many rows are given out of the table that `operation` closes rows of."""
+        return self._capacity[operation] - len(self._free[operation])
+
+    def is_full(self, operation: Operation) -> bool:
+        """Whether no row is free in the table that `operation` closes rows of."""
+        return not self._free[operation]
+
     def rows_in_use(self) -> dict[str, int]:
         """How many rows of each table are given out."""
         return {
-            operation.name.removeprefix("CLOSE_").lower(): self._capacity[operation] - len(free)
-            for operation, free in self._free.items()
+            operation.name.removeprefix("CLOSE_").lower(): self.in_use(operation) for operation in self._free
         }
 
     def last_received_ns(self, row: Row) -> int:

@@ -94,6 +94,15 @@ def serve(
         typer.Option(help="IP address clients reach this machine at; may be repeated. [the machine's own]"),
     ] = None,
     max_connections: Annotated[str | None, typer.Option(help="WebSockets at once. [1000]")] = None,
+    max_peers: Annotated[
+        str | None, typer.Option(help="Clients with media at once; more are refused. [as the tables hold]")
+    ] = None,
+    max_outbound_streams: Annotated[
+        str | None,
+        typer.Option(
+            help="Streams to subscribers beyond which no new client gets media. [as the tables hold]"
+        ),
+    ] = None,
     resume_seconds: Annotated[
         str | None, typer.Option(help="How long a session outlives its connection. [20]")
     ] = None,
@@ -128,6 +137,8 @@ def serve(
         "workers": workers,
         "public_address": tuple(public_address) if public_address else None,
         "max_connections": max_connections,
+        "max_peers": max_peers,
+        "max_outbound_streams": max_outbound_streams,
         "resume_seconds": resume_seconds,
         "allowed_origins": tuple(allowed_origin) if allowed_origin else None,
         "log_level": log_level,

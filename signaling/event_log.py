@@ -12,12 +12,18 @@ _log = get_logger(__name__)
 
 #: What happens several times a second in a lively lobby is logged for debugging only.
 _FREQUENT = (events.SpeakingChanged, events.ChatSaid)
+#: What an operator should see also where the log is kept short.
+_ALARMING = (events.WorkerOverloaded, events.WorkerRecovered)
 
 
 async def log_events(subscription: Subscription) -> None:
     """Log every event until the subscription ends."""
     async for stamped in subscription:
-        write = _log.debug if isinstance(stamped.event, _FREQUENT) else _log.info
+        write = _log.info
+        if isinstance(stamped.event, _FREQUENT):
+            write = _log.debug
+        elif isinstance(stamped.event, _ALARMING):
+            write = _log.warning
         write(type(stamped.event).__name__, seq=stamped.seq, **_flatten(stamped.event))
 
 

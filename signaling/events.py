@@ -49,6 +49,25 @@ class MediaStateChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerOverloaded(Event):
+    """A media worker cannot keep up and sheds the least important media."""
+
+    worker: int
+    wait_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecovered(Event):
+    """A media worker forwards everything again; what it did not, by reason."""
+
+    worker: int
+    lasted_seconds: float
+    level: int
+    packets_shed: int
+    shed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class LobbyEvent(Event):
     """Base of what happens in a lobby."""
 

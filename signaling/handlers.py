@@ -75,7 +75,7 @@ def handle(requester: Requester, message: ClientMessage) -> ServerMessage:
     except relay.RemoteProtocolError as error:
         raise RequestError(error.code, str(error)) from None
     except relay.CapacityError as error:
-        raise RequestError(ErrorCode.AT_CAPACITY, f"the relay is full: {error}") from None
+        raise RequestError(ErrorCode.AT_CAPACITY, f"the relay is at capacity: {error}") from None
 
 
 def _resume(requester: Requester, message: Resume) -> ServerMessage:

@@ -55,7 +55,7 @@ class MediaLink:
             except relay.RemoteProtocolError as error:
                 if error.code != FINGERPRINT_CHANGED:
                     raise
-        peer = self._router.add_peer(self._label)
+        peer = self._router.add_peer(self._label, replacing=former)
         try:
             result = peer.accept_offer(sdp, publish=publish, subscribe=subscribe)
         except relay.RelayError:

@@ -72,6 +72,13 @@ def _relay_metrics(statistics: relay.RouterStatistics) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "relay_outbound_streams", "Streams sent to subscribers", statistics.outbound_streams
     )
+    yield _by_label(
+        GaugeMetricFamily("relay_limit", "Beyond this no new peer is taken", labels=["of"]),
+        {"peers": statistics.max_peers, "outbound_streams": statistics.max_outbound_streams},
+    )
+    yield GaugeMetricFamily(
+        "relay_accepting", "1 while new peers are taken, 0 at capacity", int(statistics.refusal is None)
+    )
     packets = CounterMetricFamily(
         "relay_packets", "Packets by what became of them", labels=["worker", "verdict"]
     )
@@ -84,6 +91,24 @@ def _relay_metrics(statistics: relay.RouterStatistics) -> Iterable[Metric]:
         "STUN and DTLS datagrams the control plane had no room for",
         labels=["worker"],
     )
+    lost = CounterMetricFamily(
+        "relay_datagrams_dropped",
+        "Datagrams the system had no room for in a worker's receive buffer",
+        labels=["worker"],
+    )
+    shedding = GaugeMetricFamily(
+        "relay_worker_shedding",
+        "What a worker sheds: 0 nothing, 1 video of who does not speak, 2 all video, 3 quiet audio too",
+        labels=["worker"],
+    )
+    withheld = GaugeMetricFamily(
+        "relay_worker_shed_tracks", "Tracks a worker does not forward for now", labels=["worker"]
+    )
+    wait = GaugeMetricFamily(
+        "relay_worker_queue_wait_seconds",
+        "Shortest time a packet waited in the receive queue lately",
+        labels=["worker"],
+    )
     for index, worker in enumerate(statistics.workers):
         for verdict, count in worker.verdicts.items():
             packets.add_metric([str(index), verdict], count)
@@ -91,7 +116,11 @@ def _relay_metrics(statistics: relay.RouterStatistics) -> Iterable[Metric]:
             rows.add_metric([str(index), table], count)
         busy.add_metric([str(index)], worker.busy_s)
         dropped.add_metric([str(index)], worker.control_datagrams_dropped)
-    yield from (packets, rows, busy, dropped)
+        lost.add_metric([str(index)], worker.datagrams_dropped)
+        shedding.add_metric([str(index)], worker.shedding)
+        withheld.add_metric([str(index)], worker.shed_tracks)
+        wait.add_metric([str(index)], worker.queue_wait_ms / 1000)
+    yield from (packets, rows, busy, dropped, lost, shedding, withheld, wait)
 
 
 def _counter(name: str, documentation: str, label: str, values: Mapping[str, int]) -> Metric:

@@ -22,6 +22,7 @@ from signaling.listeners import open_listener
 from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
+from signaling.overload import publish_overloads
 from signaling.report import Service
 from signaling.sessions import Sessions, open_sessions
 from signaling.settings import Settings
@@ -79,6 +80,7 @@ async def run_server(
                 service = Service(router, bus, lobbies, sessions, counters)
                 nursery.start_soon(log_events, logged)
                 nursery.start_soon(speaking.run)
+                nursery.start_soon(publish_overloads, router, bus)
                 front_door = FrontDoor(
                     web_server=WebServer(make_web_app(service)),
                     handle_websocket=_connection_handler(settings, sessions, counters),
@@ -118,6 +120,8 @@ def _relay_config(settings: Settings) -> relay.RelayConfig:
         udp_port=settings.udp_port,
         workers=settings.workers,
         public_addresses=settings.public_address,
+        max_peers=settings.max_peers,
+        max_outbound_streams=settings.max_outbound_streams,
     )
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+import relay
 from signaling.metrics import CONTENT_TYPE, Metrics
 from signaling.problems import MEDIA_TYPE, answer_with_problems, problem
 from signaling.process import process_statistics
@@ -51,7 +52,7 @@ def make_web_app(service: Service) -> ASGIApp:
 
     @app.get("/api/system/health")
     async def health() -> dict[str, Any]:
-        """Tell that the service runs, and how many use it."""
+        """Tell that the service runs, how many use it, and how many more may."""
         return {
             "status": "ok",
             "architecture": "modular",
@@ -66,6 +67,7 @@ def make_web_app(service: Service) -> ASGIApp:
                 "lobbies": len(service.lobbies.open),
                 "protected_names": 0,
             },
+            "capacity": capacity(service.router.statistics()),
         }
 
     @app.get("/api/system/info")
@@ -84,6 +86,25 @@ def make_web_app(service: Service) -> ASGIApp:
 
     app.mount("/", StaticFiles(directory=STATIC_FILES, html=True), name="page")
     return _with_whole_sends(_with_security_headers(_refusing_websockets(app)))
+
+
+def capacity(statistics: relay.RouterStatistics) -> dict[str, Any]:
+    """Return what ``/api/system/health`` says of the room there is, and ``/api/system/info`` repeats."""
+    return {
+        "accepting": statistics.refusal is None,
+        "refusal": statistics.refusal,
+        "peers": {"used": statistics.peers, "limit": statistics.max_peers},
+        "outbound_streams": {"used": statistics.outbound_streams, "limit": statistics.max_outbound_streams},
+        "workers": [
+            {
+                "peers": worker.peers,
+                "busy_share": round(worker.busy_share, 3),
+                "shedding": worker.shedding,
+                "shed_tracks": worker.shed_tracks,
+            }
+            for worker in statistics.workers
+        ],
+    }
 
 
 def system_info(service: Service) -> dict[str, Any]:
@@ -106,6 +127,7 @@ def system_info(service: Service) -> dict[str, Any]:
             "peers": statistics.peers,
             "tracks": statistics.tracks,
             "outbound_streams": statistics.outbound_streams,
+            "capacity": capacity(statistics),
             "verdicts": dict(statistics.verdicts),
             "workers": [
                 {
@@ -114,7 +136,12 @@ def system_info(service: Service) -> dict[str, Any]:
                     "busy_seconds": worker.busy_s,
                     "rows": dict(worker.rows),
                     "verdicts": dict(worker.verdicts),
+                    "busy_share": round(worker.busy_share, 3),
+                    "shedding": worker.shedding,
+                    "shed_tracks": worker.shed_tracks,
+                    "queue_wait_ms": round(worker.queue_wait_ms, 3),
                     "control_datagrams_dropped": worker.control_datagrams_dropped,
+                    "datagrams_dropped": worker.datagrams_dropped,
                 }
                 for worker in statistics.workers
             ],

@@ -50,7 +50,10 @@ ERROR_CODES: dict[ErrorCode, str] = {
     ErrorCode.KIND_MISMATCH: "An audio section cannot carry a video track, nor the other way round.",
     ErrorCode.INVALID_SDP: "The offer could not be parsed or breaks a rule of SDP; nothing changed.",
     ErrorCode.UNSUPPORTED: "Understood, but this server does not do it (a binary frame).",
-    ErrorCode.AT_CAPACITY: "The relay has no room for another peer or track: try later.",
+    ErrorCode.AT_CAPACITY: (
+        "The relay has no room for another peer or track, or is overloaded; the text names the limit. "
+        "Who has media keeps it: try later."
+    ),
     ErrorCode.RESUME_FAILED: "The token is unknown or expired, or `resume` was not the first message: join anew.",
     ErrorCode.TOO_LARGE: "The message exceeds `limits.max_message_bytes`; the connection closes with 1009.",
     ErrorCode.RATE_LIMITED: "Too many messages; the one refused had no effect. Persisting closes with 1008.",

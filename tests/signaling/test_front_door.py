@@ -9,6 +9,7 @@ from raw_client import raw_connection, raw_websocket, read_to_end
 from running_server import running_server
 from wire_client import connected, in_lobby
 
+from relay import Capacity
 from signaling import front_door
 from signaling.messages import CloseCode, Closing, Ping, Pong
 from signaling.web_app import SECURITY_HEADERS
@@ -66,6 +67,13 @@ async def test_health_has_the_promised_shape() -> None:
                 "websocket_manager": "active",
             },
             "statistics": {"sessions": 1, "lobbies": 1, "protected_names": 0},
+            "capacity": {
+                "accepting": True,
+                "refusal": None,
+                "peers": {"used": 0, "limit": Capacity().peers},
+                "outbound_streams": {"used": 0, "limit": Capacity().outbound},
+                "workers": [{"peers": 0, "busy_share": 0.0, "shedding": 0, "shed_tracks": 0}],
+            },
         }
 
 

@@ -1,12 +1,17 @@
 """Offers, tracks and subscriptions against the real relay: who is told what, and what every refusal is called."""
 
+from typing import TypeVar
+
 import pytest
 import trio
 from offers import Section, make_offer
 from running_server import running_server
+from test_front_door import fetch
 from wire_client import Client, in_lobby
 
 import relay
+from signaling.bus import Subscription
+from signaling.events import Event, WorkerOverloaded, WorkerRecovered
 from signaling.messages import (
     Answer,
     ErrorCode,
@@ -27,6 +32,8 @@ from signaling.messages import (
     Unsubscribe,
     Unsubscribed,
 )
+
+Kind = TypeVar("Kind", bound=Event)
 
 MICROPHONE = PublishRequest(mid="0", source="microphone")
 CAMERA = PublishRequest(mid="1", source="camera")
@@ -288,3 +295,55 @@ async def test_a_full_relay_says_so(monkeypatch) -> None:
         refused = await grace.refused(publish_offer("two"))
         assert refused.code == ErrorCode.AT_CAPACITY
         await ada.expect(Leave(), Left)
+
+
+async def test_newcomers_beyond_the_budget_are_told_so_and_the_others_go_on() -> None:
+    async with (
+        running_server(max_peers=1) as server,
+        in_lobby(server.url, name="Ada") as ada,
+        in_lobby(server.url, name="Grace") as grace,
+    ):
+        await publish(ada, "ada")
+        refused = await grace.refused(publish_offer("grace"))
+        assert refused.code == ErrorCode.AT_CAPACITY
+        assert "at capacity: 1 of 1 peers" in refused.error
+        # Who is there may offer again, also from a new connection.
+        await publish(ada, "ada")
+        await publish(ada, "ada after a reload")
+        health = await fetch(server.url, "/api/system/health")
+        capacity = health.json["capacity"]
+        assert (capacity["accepting"], capacity["peers"]) == (False, {"used": 1, "limit": 1})
+        assert "1 of 1 peers" in capacity["refusal"]
+        await ada.expect(Leave(), Left)
+        await publish(grace, "grace")
+
+
+async def test_overload_is_told_to_operators_once_when_it_begins_and_once_when_it_is_over() -> None:
+    async with running_server() as server, in_lobby(server.url) as ada:
+        await publish(ada)
+        service = server.service
+        with service.bus.subscribe("test") as subscription, trio.fail_after(20):
+            context = service.router.workers[0].memory.context
+            context["hold_doublings"] = 5  # it lasts until the test has looked
+            context["calm_since_ns"] = context["now_ns"]
+            context["shedding"] = 2
+            context["events_pending"] = 1  # as the kernel does when it raises the level
+            assert (await _wait_for(subscription, WorkerOverloaded)).worker == 0
+            (worker,) = (await fetch(server.url, "/api/system/info")).json["relay"]["workers"]
+            assert worker["shedding"] == 2
+            (worker,) = (await fetch(server.url, "/api/system/health")).json["capacity"]["workers"]
+            assert worker["shedding"] == 2
+            assert (
+                'relay_worker_shedding{worker="0"} 2.0' in (await fetch(server.url, "/metrics")).body.decode()
+            )
+            context["shedding"] = 0
+            context["events_pending"] = 1
+            ended = await _wait_for(subscription, WorkerRecovered)
+            assert (ended.worker, ended.level, ended.packets_shed) == (0, 2, 0)
+
+
+async def _wait_for(subscription: Subscription, kind: type[Kind]) -> Kind:
+    async for stamped in subscription:
+        if isinstance(stamped.event, kind):
+            return stamped.event
+    raise AssertionError

@@ -93,7 +93,7 @@ def serve(
         list[str] | None,
         typer.Option(help="IP address clients reach this machine at; may be repeated. [the machine's own]"),
     ] = None,
-    max_connections: Annotated[str | None, typer.Option(help="WebSockets at once. [1000]")] = None,
+    max_connections: Annotated[str | None, typer.Option(help="WebSockets at once. [10000]")] = None,
     max_peers: Annotated[
         str | None, typer.Option(help="Clients with media at once; more are refused. [as the tables hold]")
     ] = None,

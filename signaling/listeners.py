@@ -9,7 +9,8 @@ from ipaddress import ip_address
 
 import trio
 
-BACKLOG = 1024
+#: Clients that all come back at once wait here; the system cuts it to its `net.core.somaxconn`.
+BACKLOG = 16_384
 
 
 class ListenError(Exception):

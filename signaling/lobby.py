@@ -64,17 +64,20 @@ class Lobby:
         for track_id in participant.tracks:
             del self._tracks[track_id]
         participant.tracks.clear()
+        participant.changed()
         self._happened(events.ParticipantGone(self.name, participant.participant_id, reason))
 
     def rename(self, participant: Participant, name: str) -> None:
         """Change a participant's name; everybody is told."""
         participant.name = name
+        participant.changed()
         self._happened(events.ParticipantRenamed(self.name, participant.describe()))
 
     def publish(self, participant: Participant, track: relay.Track, source: str) -> None:
         """Add a track; everybody is told."""
         published = PublishedTrack(track, source)
         participant.tracks[track.id] = published
+        participant.changed()
         self._tracks[track.id] = (participant, published)
         self._happened(events.TrackStarted(self.name, participant.participant_id, published.describe()))
         if track.kind == "audio" and not track.muted:
@@ -83,6 +86,7 @@ class Lobby:
     def unpublish(self, participant: Participant, track_id: str) -> None:
         """Remove a track, if it is there; everybody is told."""
         if participant.tracks.pop(track_id, None) is not None:
+            participant.changed()
             del self._tracks[track_id]
             self._happened(events.TrackEnded(self.name, participant.participant_id, track_id))
 
@@ -92,6 +96,7 @@ class Lobby:
         if published.track.muted == muted:
             return
         published.track.set_muted(muted)
+        participant.changed()
         self._happened(events.TrackChanged(self.name, participant.participant_id, published.describe()))
         if published.track.kind == "audio" and not muted:
             self._on_audio(self)

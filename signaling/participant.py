@@ -34,13 +34,23 @@ class Participant:
         self.deliver = deliver
         self.joined_at = datetime.now(UTC)
         self.tracks: dict[str, PublishedTrack] = {}
+        self._description: messages.Participant | None = None
 
     def describe(self) -> messages.Participant:
-        """Return the participant as the lobby is told of it."""
-        return messages.Participant(
-            participant_id=self.participant_id,
-            name=self.name,
-            is_bot=self.is_bot,
-            joined_at=self.joined_at,
-            tracks=tuple(published.describe() for published in self.tracks.values()),
-        )
+        """Return the participant as the lobby is told of it.
+
+        Made once for all who ask until something changes: a newcomer is told of a thousand at once.
+        """
+        if self._description is None:
+            self._description = messages.Participant(
+                participant_id=self.participant_id,
+                name=self.name,
+                is_bot=self.is_bot,
+                joined_at=self.joined_at,
+                tracks=tuple(published.describe() for published in self.tracks.values()),
+            )
+        return self._description
+
+    def changed(self) -> None:
+        """Note that the name, the tracks or one of them are not what was described."""
+        self._description = None

@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 import relay
+from signaling import garbage
 from signaling.front_door import MAX_PENDING, MAX_REFUSING, MAX_WEB
 from signaling.listeners import ListenError
 from signaling.logs import default_stream, get_logger, logging_to
@@ -23,6 +24,7 @@ from signaling.settings import Settings
 
 #: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
 OTHER_DESCRIPTORS = 256
+BESIDE_CONNECTIONS = MAX_PENDING + MAX_WEB + MAX_REFUSING + OTHER_DESCRIPTORS
 #: Loading compiled kernels takes less than this; longer means that they are being compiled.
 SLOW_WARM_UP_SECONDS = 3.0
 
@@ -42,9 +44,7 @@ def serve(
     Raises: ServeError.
     """
     with logging_to(default_stream(), level=settings.log_level, log_format=settings.log_format):
-        _raise_descriptor_limit(
-            settings.max_connections + MAX_PENDING + MAX_WEB + MAX_REFUSING + OTHER_DESCRIPTORS
-        )
+        settings = _fit_descriptors(settings)
         cause: BaseException | None = None
         try:
             trio.run(partial(_serve, settings, announce, notice), strict_exception_groups=True)
@@ -79,6 +79,7 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             with startup:
                 await _warm_up(notice)
+                garbage.settle()
                 announce(await nursery.start(partial(run_server, settings, stop=stop)))
         signals.cancel_scope.cancel()
     _log.info("stopped")
@@ -111,12 +112,27 @@ async def _watch_signals(
             startup.cancel()
 
 
-def _raise_descriptor_limit(wanted: int) -> None:
-    """Ask for as many descriptors as the configured connections need, as far as the system lets us."""
+def _fit_descriptors(settings: Settings) -> Settings:
+    """Ask for the descriptors that the configured connections need; where the system refuses, take fewer of those.
+
+    A connection beyond them is told that the server is full, which is better than not to be accepted.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = resource.RLIM_INFINITY
-    target = wanted if hard == unlimited else min(wanted, hard)
-    if soft != unlimited and soft < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
-    if hard != unlimited and hard < wanted:
-        _log.warning("too few file descriptors", allowed=hard, wanted=wanted, hint="raise `ulimit -Hn`")
+    if soft == resource.RLIM_INFINITY:
+        return settings
+    wanted = settings.max_connections + BESIDE_CONNECTIONS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed == wanted:
+        return settings
+    fitting = max(1, allowed - BESIDE_CONNECTIONS)
+    _log.warning(
+        "too few file descriptors for max_connections",
+        max_connections=settings.max_connections,
+        lowered_to=fitting,
+        allowed=hard,
+        wanted=wanted,
+        hint=f"raise the hard limit, `ulimit -Hn`, to {wanted}",
+    )
+    return settings.model_copy(update={"max_connections": fitting})

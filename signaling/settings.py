@@ -35,7 +35,7 @@ class Settings(BaseSettings):
         (), description="IP addresses that clients can reach, separated by commas"
     )
     max_connections: int = Field(
-        1000, ge=1, le=1_000_000, description="a number of WebSockets from 1 to 1000000"
+        10_000, ge=1, le=1_000_000, description="a number of WebSockets from 1 to 1000000"
     )
     max_peers: int | None = Field(
         None,

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ import pytest
 import trio
 from raw_client import raw_connection, raw_websocket
 from running_server import START_SECONDS
-from wire_client import in_lobby
+from trio_websocket import open_websocket_url
+from wire_client import Client, in_lobby
 
 from signaling.messages import ChatPosted, ChatSend, ChatSent, CloseCode
+from signaling.serve import BESIDE_CONNECTIONS
 
 STOP_BOUND_SECONDS = 5
 
@@ -50,7 +52,8 @@ def environment() -> dict[str, str]:
 
 
 @asynccontextmanager
-async def program(directory: Path, *more: str) -> AsyncIterator[Program]:
+async def program(directory: Path, *more: str, within: Sequence[str] = ()) -> AsyncIterator[Program]:
+    """Run the server; `within` are the words of a program that starts it."""
     ready, log = directory / "ready.json", directory / "log"
     ready.unlink(missing_ok=True)
     flags = (
@@ -67,7 +70,7 @@ async def program(directory: Path, *more: str) -> AsyncIterator[Program]:
     )
     with log.open("wb") as output:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "signaling", "serve", *flags, *more],
+            [*within, sys.executable, "-m", "signaling", "serve", *flags, *more],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment(),
@@ -95,6 +98,31 @@ def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subproces
         env={**environment(), "COLUMNS": "200", "PYTHONPATH": str(Path.cwd()), **variables},
         check=False,
     )
+
+
+async def test_it_takes_as_many_connections_as_the_system_gives_descriptors_for(tmp_path: Path) -> None:
+    descriptors = BESIDE_CONNECTIONS + 2
+    within = ["sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh"]
+    async with (
+        program(tmp_path, within=within) as server,
+        in_lobby(server.url, name="Ada"),
+        in_lobby(server.url, name="Grace") as grace,
+        open_websocket_url(server.url.replace("http", "ws") + "/ws") as third,
+    ):
+        assert "full" in await third.get_message()
+        await grace.expect(ChatSend(text="still here"), ChatSent)
+        await server.wrote(f"raise the hard limit, `ulimit -Hn`, to {10_000 + BESIDE_CONNECTIONS}")
+        assert '"lowered_to": 2,' in server.log.read_text()
+        await Client(third).drop()
+
+
+async def test_it_raises_the_soft_limit_of_descriptors_by_itself(tmp_path: Path) -> None:
+    within = ["sh", "-c", 'ulimit -Sn 256; exec "$@"', "sh"]
+    async with program(tmp_path, "--max-connections", "500", within=within) as server:
+        limits = (Path("/proc") / str(server.pid) / "limits").read_text()
+        (line,) = [one for one in limits.splitlines() if one.startswith("Max open files")]
+        assert int(line.split()[3]) == 500 + BESIDE_CONNECTIONS
+        assert "too few" not in server.log.read_text()
 
 
 async def test_it_says_where_it_is_and_ends_well_on_sigterm_and_sigint(tmp_path: Path) -> None:

@@ -52,3 +52,43 @@ def test_an_event_becomes_the_message_of_the_table() -> None:
     assert announce(ParticipantEntered("garden", "s", participant)) == ParticipantJoined(
         participant=participant
     )
+
+
+class Microphone:
+    """As much of a relay's track as a lobby looks at."""
+
+    id, kind, muted = "t-1", "audio", False
+
+    def set_muted(self, muted: bool) -> None:
+        self.muted = muted
+
+
+def test_a_snapshot_shows_every_change_made_before_it() -> None:
+    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    ada, track = Guest("Ada").participant, Microphone()
+    lobby = lobbies.enter("garden", ada)
+
+    def shown() -> tuple[str, list[tuple[str, bool]]]:
+        (one,) = lobby.snapshot(ada).participants
+        return one.name, [(track.source, track.muted) for track in one.tracks]
+
+    assert shown() == ("Ada", [])
+    lobby.rename(ada, "Ada L.")
+    assert shown() == ("Ada L.", [])
+    lobby.publish(ada, track, "microphone")
+    assert shown() == ("Ada L.", [("microphone", False)])
+    lobby.set_muted(ada, track.id, muted=True)
+    assert shown() == ("Ada L.", [("microphone", True)])
+    lobby.unpublish(ada, track.id)
+    assert shown() == ("Ada L.", [])
+    assert lobby.snapshot(ada).participants[0] is lobby.snapshot(ada).participants[0]
+
+
+def test_who_comes_back_brings_no_tracks_along() -> None:
+    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    ada = Guest("Ada").participant
+    lobby = lobbies.enter("garden", ada)
+    lobby.publish(ada, Microphone(), "microphone")
+    assert lobby.snapshot(ada).participants[0].tracks
+    lobbies.leave(lobby, ada, "moved")
+    assert not lobbies.enter("hall", ada).snapshot(ada).participants[0].tracks

@@ -23,7 +23,6 @@ from relay.errors import LocalProtocolError
 from relay.ice import peek_local_ufrag
 from relay.overload import OverloadEvent
 from relay.peer import Peer, PeerState
-from relay.slots import AudioSlots
 from relay.stun import Address
 from relay.udp import advertised_addresses, open_udp_socket
 from relay.worker import Worker
@@ -185,15 +184,6 @@ class Router:
         self._joining.add(peer)
         self._arrivals.set()
         return peer
-
-    def open_audio_slots(self) -> AudioSlots:
-        """Make audio slots, for tracks to be added to and peers to subscribe to.
-
-        They hold nothing while nobody listens, so they need not be closed when all who took part have gone.
-        """
-        if self._closed:
-            raise LocalProtocolError("the relay is closed")
-        return AudioSlots()
 
     def statistics(self) -> RouterStatistics:
         """Counters of all workers and their sum."""

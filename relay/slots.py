@@ -36,7 +36,10 @@ class AudioSlotsStatistics:
 
 
 class AudioSlots:
-    """The slots of one group of tracks. Made by `Router.open_audio_slots`; lasts until it is closed."""
+    """The slots of one group of tracks, for peers to subscribe to.
+
+    They hold nothing while nobody listens, so they need not be closed when all who took part have gone.
+    """
 
     def __init__(self) -> None:
         self.slots = tuple(AudioSlot(self, index) for index in range(AUDIO_SLOTS))

@@ -40,6 +40,7 @@ from signaling.messages import (
     SubscribedTrack,
     Unsubscribe,
     Unsubscribed,
+    Wish,
 )
 from signaling.session import Membership, Session
 
@@ -100,6 +101,7 @@ def _join(requester: Requester, message: Join) -> ServerMessage:
         lobby=snapshot.lobby,
         participant_id=snapshot.participant_id,
         participants=snapshot.participants,
+        audio_slots=snapshot.audio_slots,
         chat=snapshot.chat,
     )
 
@@ -119,15 +121,15 @@ def _set_name(requester: Requester, message: SetName) -> ServerMessage:
 def _offer(requester: Requester, message: Offer) -> ServerMessage:
     membership = _membership(requester)
     refused: list[RefusedSection] = []
-    subscribe: dict[str, relay.Track] = {}
+    subscribe: dict[str, relay.Source] = {}
     for wish in message.subscribe:
-        track = membership.lobby.find_track(wish.track_id)
-        if track is None:
+        source = _find_source(membership, wish)
+        if source is None:
             # It may have ended while the offer was on its way: no reason to refuse the other sections.
-            text = "this lobby has no such track; it may just have ended"
+            text = "this lobby has no such track or slot; it may just have ended"
             refused.append(RefusedSection(mid=wish.mid, code=ErrorCode.UNKNOWN_TRACK, error=text))
         else:
-            subscribe[wish.mid] = track
+            subscribe[wish.mid] = source
     sources = {wish.mid: wish.source for wish in message.publish}
     result = requester.session.negotiate(membership, message.sdp, sources, subscribe)
     refused.extend(
@@ -140,7 +142,10 @@ def _offer(requester: Requester, message: Offer) -> ServerMessage:
             PublishedTrack(mid=mid, track_id=track.id) for mid, track in result.published.items()
         ),
         subscribed=tuple(
-            SubscribedTrack(mid=mid, track_id=track.id) for mid, track in result.subscribed.items()
+            SubscribedTrack(mid=mid, slot=source.index)
+            if isinstance(source, relay.AudioSlot)
+            else SubscribedTrack(mid=mid, track_id=source.id)
+            for mid, source in result.subscribed.items()
         ),
         refused=tuple(refused),
     )
@@ -152,16 +157,24 @@ def _candidate(_: Requester, __: Candidate) -> ServerMessage:
 
 
 def _subscribe(requester: Requester, message: Subscribe) -> ServerMessage:
-    track = _membership(requester).lobby.find_track(message.track_id)
-    if track is None:
-        raise RequestError(ErrorCode.UNKNOWN_TRACK, "this lobby has no such track", field="track_id")
+    source = _find_source(_membership(requester), message)
+    if source is None:
+        field = "track_id" if message.slot is None else "slot"
+        raise RequestError(ErrorCode.UNKNOWN_TRACK, "this lobby has no such track or slot", field=field)
     try:
-        requester.session.media.attach(message.mid, track)
+        requester.session.media.attach(message.mid, source)
     except KeyError:
         raise _unknown_mid() from None
     except relay.LocalProtocolError as error:
         raise RequestError(ErrorCode.KIND_MISMATCH, str(error), field="mid") from None
-    return Subscribed(track_id=message.track_id, mid=message.mid)
+    return Subscribed(track_id=message.track_id, slot=message.slot, mid=message.mid)
+
+
+def _find_source(membership: Membership, wish: Wish) -> relay.Source | None:
+    if wish.slot is not None:
+        return membership.lobby.find_slot(wish.slot)
+    assert wish.track_id is not None  # the model has seen to it
+    return membership.lobby.find_track(wish.track_id)
 
 
 def _unsubscribe(requester: Requester, message: Unsubscribe) -> ServerMessage:

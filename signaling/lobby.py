@@ -1,4 +1,4 @@
-"""A lobby: who is in it, what they publish, what they wrote.
+"""A lobby: who is in it, what they publish, whom one hears, what they wrote.
 
 Every method is synchronous and does one thing in one order: change the state, publish the event on the bus,
 tell the participants. So all see the same order, and a snapshot taken between two methods is followed by
@@ -7,6 +7,7 @@ exactly the events after it.
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import relay
@@ -19,6 +20,8 @@ from signaling.participant import Participant, PublishedTrack
 #: Lines of chat a lobby remembers, and how many of them a newcomer is told.
 CHAT_HISTORY = 200
 CHAT_SNAPSHOT = 50
+#: Voices: heard through the audio slots. What else there is to hear is for those who ask for it.
+SLOT_SOURCES = frozenset({"microphone", "bot"})
 
 
 class Lobby:
@@ -29,6 +32,7 @@ class Lobby:
         self.participants: dict[str, Participant] = {}
         self._bus = bus
         self._on_audio = on_audio
+        self._audio_slots = relay.AudioSlots()
         self._tracks: dict[str, tuple[Participant, PublishedTrack]] = {}
         self._chat: deque[ChatMessage] = deque(maxlen=CHAT_HISTORY)
         self._chat_seq = 0
@@ -44,6 +48,7 @@ class Lobby:
             lobby=self.name,
             participant_id=participant.participant_id,
             participants=tuple(other.describe() for other in self.participants.values()),
+            audio_slots=len(self._audio_slots.slots),
             chat=tuple(self._chat)[-CHAT_SNAPSHOT:],
         )
 
@@ -51,6 +56,11 @@ class Lobby:
         """Return the published track of this id."""
         found = self._tracks.get(track_id)
         return found[1].track if found is not None else None
+
+    def find_slot(self, number: int) -> relay.AudioSlot | None:
+        """Return the audio slot of this number."""
+        slots = self._audio_slots.slots
+        return slots[number] if number < len(slots) else None
 
     def enter(self, participant: Participant) -> None:
         """Add a participant; the others are told."""
@@ -75,6 +85,9 @@ class Lobby:
 
     def publish(self, participant: Participant, track: relay.Track, source: str) -> None:
         """Add a track; everybody is told."""
+        if track.kind == "audio" and source in SLOT_SOURCES:
+            with suppress(relay.CapacityError):  # then those who want to hear it subscribe to it by name
+                self._audio_slots.add(track)
         published = PublishedTrack(track, source)
         participant.tracks[track.id] = published
         participant.changed()

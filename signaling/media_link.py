@@ -42,7 +42,7 @@ class MediaLink:
         return "closed" if self._lost else "new"
 
     def negotiate(
-        self, sdp: str, publish: Mapping[str, str], subscribe: Mapping[str, relay.Track]
+        self, sdp: str, publish: Mapping[str, str], subscribe: Mapping[str, relay.Source]
     ) -> relay.NegotiationResult:
         """Answer an offer. Tracks of a peer that it replaces are closed afterwards.
 
@@ -69,12 +69,12 @@ class MediaLink:
         self._on_change(self.state, None)
         return result
 
-    def attach(self, mid: str, track: relay.Track) -> None:
-        """Let a negotiated section carry this track.
+    def attach(self, mid: str, source: relay.Source) -> None:
+        """Let a negotiated section carry this track or slot.
 
         Raises: as ``relay.Peer.attach``; KeyError when there is no such section.
         """
-        self._peer_with(mid).attach(mid, track)
+        self._peer_with(mid).attach(mid, source)
 
     def detach(self, mid: str) -> None:
         """Stop what a negotiated section carries. Raises KeyError without such a section."""

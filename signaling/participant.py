@@ -19,7 +19,11 @@ class PublishedTrack:
     def describe(self) -> messages.Track:
         """Return the track as the lobby is told of it."""
         return messages.Track(
-            track_id=self.track.id, kind=self.track.kind, source=self.source, muted=self.track.muted
+            track_id=self.track.id,
+            kind=self.track.kind,
+            source=self.source,
+            muted=self.track.muted,
+            in_slots=self.track.audio_slots is not None,
         )
 
 

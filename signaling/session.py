@@ -158,7 +158,7 @@ class Session:
         membership: Membership,
         sdp: str,
         sources: Mapping[str, str],
-        subscribe: Mapping[str, relay.Track],
+        subscribe: Mapping[str, relay.Source],
     ) -> relay.NegotiationResult:
         """Answer an offer and tell the lobby which tracks began and ended. Raises as ``MediaLink.negotiate``."""
         result = self.media.negotiate(sdp, sources, subscribe)

@@ -1,10 +1,10 @@
 """A bot's connection to the relay's signaling: requests, events, and a WebSocket that is replaced when it is lost."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import trio
 
@@ -143,15 +143,20 @@ class Connection:
         sdp: str,
         *,
         publish: Mapping[str, str] | None = None,
-        subscribe: Mapping[str, str] | None = None,
+        listen: Sequence[str] = (),
+        subscribe: Mapping[str, str | int] | None = None,
     ) -> Answer:
-        """Negotiate media. ``publish``: mid -> source; ``subscribe``: mid -> track id."""
+        """Negotiate media.
+
+        ``publish``: mid -> source. ``listen``: mids of the audio sections in which to hear the lobby, one for each of
+        ``lobby.audio_slots``; whoever speaks is heard there, without further offers. ``subscribe``: mid -> id of a track to
+        have by name, or number of an audio slot.
+        """
+        wishes = {mid: slot for slot, mid in enumerate(listen)} | dict(subscribe or {})
         message = Offer(
             sdp=sdp,
             publish=tuple(PublishRequest(mid=mid, source=source) for mid, source in (publish or {}).items()),
-            subscribe=tuple(
-                SubscribeRequest(mid=mid, track_id=track_id) for mid, track_id in (subscribe or {}).items()
-            ),
+            subscribe=tuple(SubscribeRequest(mid=mid, **_named(wanted)) for mid, wanted in wishes.items()),
         )
         return await self._ask(message, Answer)
 
@@ -159,9 +164,9 @@ class Connection:
         """Tell an ICE candidate; the relay does not need it."""
         return await self._ask(Candidate(candidate=candidate, sdp_mid=sdp_mid), Ok)
 
-    async def subscribe(self, track_id: str, mid: str) -> Subscribed:
-        """Let a negotiated receiving section carry this track from now on."""
-        return await self._ask(Subscribe(track_id=track_id, mid=mid), Subscribed)
+    async def subscribe(self, wanted: str | int, mid: str) -> Subscribed:
+        """Let a negotiated receiving section carry the track of this id, or the audio slot of this number, from now on."""
+        return await self._ask(Subscribe(mid=mid, **_named(wanted)), Subscribed)
 
     async def unsubscribe(self, mid: str) -> Unsubscribed:
         """Stop what a receiving section carries."""
@@ -302,3 +307,7 @@ class Connection:
         reply = await self.request(message)
         assert isinstance(reply, reply_type)  # `Waiter` has seen to it
         return reply
+
+
+def _named(wanted: str | int) -> dict[str, Any]:
+    return {"slot": wanted} if isinstance(wanted, int) else {"track_id": wanted}

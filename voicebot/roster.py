@@ -30,6 +30,8 @@ class Roster:
         self.participant_id: str | None = None
         #: Everybody in the order of joining, ourselves included, by participant id. Read only.
         self.participants: dict[str, Participant] = {}
+        #: How many audio slots it has: sections in which whoever speaks is heard. See ``Connection.offer``.
+        self.audio_slots = 0
 
     @property
     def me(self) -> Participant | None:
@@ -42,7 +44,7 @@ class Roster:
         return tuple(p for p in self.participants.values() if p.participant_id != self.participant_id)
 
     def tracks_of_others(self) -> Iterator[tuple[Participant, Track]]:
-        """Yield what there is to subscribe to."""
+        """Yield what there is to subscribe to. Those with ``in_slots`` are heard through the audio slots as well."""
         for participant in self.others:
             for track in participant.tracks:
                 yield participant, track
@@ -57,6 +59,7 @@ class Roster:
         self.lobby = snapshot.lobby
         self.participant_id = snapshot.participant_id
         self.participants = {p.participant_id: p for p in snapshot.participants}
+        self.audio_slots = snapshot.audio_slots
 
     def _resume(self, message: Resumed) -> None:
         if message.lobby is None:
@@ -68,6 +71,7 @@ class Roster:
         self.lobby = None
         self.participant_id = None
         self.participants = {}
+        self.audio_slots = 0
 
     def _put(self, message: ParticipantJoined | ParticipantUpdated) -> None:
         self.participants[message.participant.participant_id] = message.participant

@@ -22,6 +22,7 @@ from signaling.messages.client import (
     Subscribe,
     SubscribeRequest,
     Unsubscribe,
+    Wish,
 )
 from signaling.messages.codec import (
     ClientFrame,
@@ -135,6 +136,7 @@ __all__ = [
     "Unsubscribe",
     "Unsubscribed",
     "Welcome",
+    "Wish",
     "decode_client",
     "decode_server",
     "encode_client",

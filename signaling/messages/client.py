@@ -1,8 +1,8 @@
 """Messages a client sends. Each is answered by one reply that carries the request's id (see PROTOCOL.md)."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from signaling.messages.model import (
     MAX_CANDIDATE_LENGTH,
@@ -61,11 +61,27 @@ class PublishRequest(Part):
     source: Source
 
 
-class SubscribeRequest(Part):
-    """This section of the offer receives this track."""
+#: More than anybody could tell apart; how many there are is up to the lobby.
+MAX_SLOT = 63
+Slot = Annotated[StrictInt, Field(ge=0, le=MAX_SLOT)]
+
+
+class Wish(Part):
+    """A section and what it shall carry: a track by its id, or one of the lobby's audio slots by its number."""
 
     mid: Mid
-    track_id: Identifier
+    track_id: Identifier | None = None
+    slot: Slot | None = None
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if (self.track_id is None) == (self.slot is None):
+            raise ValueError("expected either track_id or slot")
+        return self
+
+
+class SubscribeRequest(Wish):
+    """This section of the offer receives this track or slot."""
 
 
 class Offer(ClientMessage):
@@ -86,12 +102,10 @@ class Candidate(ClientMessage):
     sdp_mline_index: Annotated[StrictInt, Field(ge=0)] | None = None
 
 
-class Subscribe(ClientMessage):
-    """Let an already negotiated receiving section carry this track. Reply: ``subscribed``."""
+class Subscribe(Wish, ClientMessage):
+    """Let an already negotiated receiving section carry this track or slot. Reply: ``subscribed``."""
 
     type: ClassVar[str] = "subscribe"
-    track_id: Identifier
-    mid: Mid
 
 
 class Unsubscribe(ClientMessage):

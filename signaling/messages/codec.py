@@ -129,6 +129,6 @@ def _number(envelope: Mapping[str, Any], key: str) -> int | None:
 
 def _first_fault(error: ValidationError) -> tuple[str, str]:
     fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    path = ".".join(str(step) for step in fault["loc"])
+    path = ".".join(str(step) for step in fault["loc"]) or "data"
     text = fault["msg"].removeprefix("Value error, ")
     return path, text[:1].lower() + text[1:]

@@ -45,7 +45,7 @@ ERROR_CODES: dict[ErrorCode, str] = {
     ErrorCode.INVALID_MESSAGE: "A field is missing or has the wrong type or length; `field` names it.",
     ErrorCode.UNKNOWN_TYPE: "No message has this `type`. The connection stays open.",
     ErrorCode.NOT_IN_LOBBY: "The request needs a lobby: send `join` first.",
-    ErrorCode.UNKNOWN_TRACK: "No track of this lobby has this `track_id` (it may just have ended), or it is not yours.",
+    ErrorCode.UNKNOWN_TRACK: "The lobby has no such track (it may just have ended) or slot, or the track is not yours.",
     ErrorCode.UNKNOWN_MID: "The last answered offer has no receiving section with this `mid`: offer again.",
     ErrorCode.KIND_MISMATCH: "An audio section cannot carry a video track, nor the other way round.",
     ErrorCode.INVALID_SDP: "The offer could not be parsed or breaks a rule of SDP; nothing changed.",

@@ -75,6 +75,7 @@ class Track(Part):
     kind: Kind
     source: Source
     muted: StrictBool
+    in_slots: StrictBool = False
 
 
 class Participant(Part):
@@ -103,4 +104,5 @@ class LobbySnapshot(Part):
     lobby: str
     participant_id: str
     participants: tuple[Participant, ...]
+    audio_slots: StrictInt = 0
     chat: tuple[ChatMessage, ...]

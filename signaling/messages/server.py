@@ -58,10 +58,11 @@ class PublishedTrack(Part):
 
 
 class SubscribedTrack(Part):
-    """A section of the client's that now carries this track."""
+    """A section of the client's that now carries this track, or the audio slot of this number."""
 
     mid: str
-    track_id: str
+    track_id: str | None = None
+    slot: StrictInt | None = None
 
 
 class RefusedSection(Part):
@@ -92,7 +93,8 @@ class Subscribed(ServerMessage):
     """Reply to ``subscribe``."""
 
     type: ClassVar[str] = "subscribed"
-    track_id: str
+    track_id: str | None = None
+    slot: StrictInt | None = None
     mid: str
 
 

@@ -15,7 +15,7 @@ from media.reports import send_reports
 from media.send import flush_sends
 from media.state import Capacity
 from media.tables import CONTEXT
-from relay import CapacityError, LocalProtocolError, RelayConfig, Track
+from relay import AudioSlots, CapacityError, LocalProtocolError, RelayConfig, Track
 
 pytestmark = pytest.mark.usefixtures("kernels")
 
@@ -89,7 +89,7 @@ class Room:
 
     def __init__(self, relay):
         self.relay = relay
-        self.slots = relay.router.open_audio_slots()
+        self.slots = AudioSlots()
         self.participants: list[Participant] = []
 
     def join(self, **options):
@@ -398,7 +398,7 @@ def test_closing_slots_parks_their_listeners_and_leaves_the_tracks(workers):
         assert not ada.track.closed
         with pytest.raises(LocalProtocolError, match="closed"):
             room.slots.add(ada.track)
-        again = room.relay.router.open_audio_slots()
+        again = AudioSlots()
         again.add(ada.track)
         with pytest.raises(LocalProtocolError, match="closed"):
             bob.client.peer.attach("s0", room.slots.slots[0])
@@ -412,7 +412,7 @@ def test_closing_slots_parks_their_listeners_and_leaves_the_tracks(workers):
 def test_a_track_is_in_one_set_of_slots_at_a_time():
     with open_room() as room:
         ada = room.join()
-        other = room.relay.router.open_audio_slots()
+        other = AudioSlots()
         assert ada.track is not None
         with pytest.raises(LocalProtocolError, match="in no others"):
             other.add(ada.track)
@@ -427,7 +427,7 @@ def test_a_full_table_is_an_error_and_changes_nothing():
     capacity = Capacity(peers=4, tracks=7, inbound=8, outbound=16, groups=1)
     with open_room(1, capacity) as room:
         ada = room.join()
-        other = room.relay.router.open_audio_slots()
+        other = AudioSlots()
         before = [worker.rows_in_use() for worker in room.relay.router.workers]
         with pytest.raises(CapacityError, match="group rows"):
             ada.client.peer.attach("s0", other.slots[0])

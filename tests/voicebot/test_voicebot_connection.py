@@ -80,6 +80,7 @@ async def test_connect_joins_the_lobby_it_is_given(autojump_clock: trio.testing.
         (lambda c: c.mute("t-1"), Ok()),
         (lambda c: c.candidate("candidate:1"), Ok()),
         (lambda c: c.subscribe("t-1", "0"), Subscribed(track_id="t-1", mid="0")),
+        (lambda c: c.subscribe(2, "0"), Subscribed(slot=2, mid="0")),
         (lambda c: c.unsubscribe("0"), Unsubscribed(mid="0")),
         (
             lambda c: c.offer("v=0", publish={"0": "bot"}, subscribe={"1": "t-1"}),
@@ -115,11 +116,18 @@ async def test_offer_names_what_its_sections_are_for(autojump_clock: trio.testin
 
         nursery.start_soon(serve)
         async with connect(server) as connection:
-            await connection.offer("v=0", publish={"0": "microphone"}, subscribe={"1": "t-1", "2": "t-2"})
+            await connection.offer(
+                "v=0", publish={"0": "microphone"}, listen=["1", "2"], subscribe={"3": "t-1", "4": 2}
+            )
     assert messages[0].model_dump() == {
         "sdp": "v=0",
         "publish": ({"mid": "0", "source": "microphone"},),
-        "subscribe": ({"mid": "1", "track_id": "t-1"}, {"mid": "2", "track_id": "t-2"}),
+        "subscribe": (
+            {"mid": "1", "track_id": None, "slot": 0},
+            {"mid": "2", "track_id": None, "slot": 1},
+            {"mid": "3", "track_id": "t-1", "slot": None},
+            {"mid": "4", "track_id": None, "slot": 2},
+        ),
     }
 
 

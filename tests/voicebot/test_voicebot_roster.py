@@ -35,7 +35,9 @@ def track(track_id: str, *, muted: bool = False) -> Track:
 
 def roster_of(*participants: Participant) -> Roster:
     roster = Roster()
-    roster.apply(Joined(lobby="garden", participant_id="p-1", participants=participants, chat=()))
+    roster.apply(
+        Joined(lobby="garden", participant_id="p-1", participants=participants, audio_slots=3, chat=())
+    )
     return roster
 
 
@@ -46,7 +48,7 @@ def test_roster_is_empty_before_a_lobby() -> None:
 
 def test_roster_shows_the_snapshot_of_a_join() -> None:
     roster = roster_of(participant("p-2", track("t-1")), participant("p-1", track("t-2")))
-    assert roster.lobby == "garden"
+    assert (roster.lobby, roster.audio_slots) == ("garden", 3)
     assert roster.me == participant("p-1", track("t-2"))
     assert roster.others == (participant("p-2", track("t-1")),)
     assert list(roster.tracks_of_others()) == [(participant("p-2", track("t-1")), track("t-1"))]

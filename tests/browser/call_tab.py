@@ -1,7 +1,7 @@
 """One browser tab with the page in it, in the words of someone who uses it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -23,14 +23,25 @@ async (name) => {
 }
 """
 
-SOUND_OF = """
-(name) => {
-  const person = relay.lobby.others.find((one) => one.name === name);
-  const wanted = person?.tracks.find((one) => one.kind === "audio");
-  const track = wanted && relay.call.mediaOf(wanted.track_id);
-  return track ? ears.listen(track) : null;
-}
+SOUNDS = """
+() => relay.call.sections
+  .filter((one) => one.trackId?.startsWith("slot:"))
+  .map((one) => relay.call.mediaOf(one.trackId))
+  .filter((track) => track)
+  .map((track) => ears.listen(track))
 """
+COUNT_OFFERS = """
+globalThis.offersMade = 0;
+(() => {
+  const real = RTCPeerConnection.prototype.setLocalDescription;
+  RTCPeerConnection.prototype.setLocalDescription = function (...description) {
+    offersMade += 1;
+    return real.apply(this, description);
+  };
+})();
+"""
+AUDIBLE_DECIBELS = -45
+SILENT_DECIBELS = -80
 
 
 class CallTab:
@@ -101,20 +112,32 @@ class CallTab:
         video = self.evaluate(VIDEO_OF, name)
         return video["frames"] if video and video["width"] > 0 and video["frames"] > before else 0
 
-    def wait_tone_of(self, name: str, hertz: float, tolerance_hz: float) -> None:
-        """Wait until this tone is by far the loudest thing that comes from this person."""
+    def wait_tones(self, hertz: Collection[float], tolerance_hz: float) -> None:
+        """Wait until these tones are heard, and no others: each is by far the loudest thing in one audio slot."""
         self.wait(
             lambda: (
-                (sound := self.evaluate(SOUND_OF, name))
-                and sound["decibels"] > -45
-                and abs(sound["hertz"] - hertz) <= tolerance_hz
+                len(heard := self.heard_hertz()) == len(hertz)
+                and all(
+                    abs(one - wanted) <= tolerance_hz
+                    for one, wanted in zip(heard, sorted(hertz), strict=True)
+                )
             ),
-            f"{hertz} Hz of {name}; heard {self.evaluate(SOUND_OF, name)}",
+            f"tones of {hertz}; heard {self.evaluate(SOUNDS)}",
         )
 
-    def wait_silence_of(self, name: str) -> None:
+    def heard_hertz(self) -> list[float]:
+        """What is heard now, in ascending order."""
+        return sorted(
+            sound["hertz"] for sound in self.evaluate(SOUNDS) if sound["decibels"] > AUDIBLE_DECIBELS
+        )
+
+    def wait_silence(self) -> None:
         self.wait(
-            lambda: (sound := self.evaluate(SOUND_OF, name)) and sound["decibels"] < -80, f"silence of {name}"
+            lambda: (
+                (sounds := self.evaluate(SOUNDS))
+                and all(sound["decibels"] < SILENT_DECIBELS for sound in sounds)
+            ),
+            "silence",
         )
 
     def say(self, text: str) -> None:

@@ -121,6 +121,17 @@ class HostedPeer:
     async def wait_tone(self, section: int, hz: float, tolerance_hz: float) -> tuple[float, float]:
         return await self._monitors[section].wait_tone(hz, tolerance_hz)
 
+    async def wait_voice(self, sections: list[int], hz: float, tolerance_hz: float) -> int:
+        """Wait for a tone in any of these sections; return which."""
+        waiting = {
+            asyncio.ensure_future(self._monitors[section].wait_tone(hz, tolerance_hz)): section
+            for section in sections
+        }
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        return waiting[done.pop()]
+
     async def wait_picture(self, section: int, picture: list[Any], count: int) -> int:
         return await self._monitors[section].wait_picture(_picture(picture), count)
 
@@ -157,6 +168,7 @@ class HostedPeer:
             "packets": monitor.receiver_packets,
             "frames": monitor.frames,
             "ssrcs": len(monitor.ssrcs),
+            "lost": monitor.receiver_lost,
             "missing": len(nack.missing) if nack is not None else 0,
         }
 

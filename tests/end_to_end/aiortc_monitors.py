@@ -143,6 +143,11 @@ class Monitor:
         """RTP packets received by now."""
         return sum(s.packets_received for s in self.receiver._RTCRtpReceiver__remote_streams.values())
 
+    @property
+    def receiver_lost(self) -> int:
+        """RTP packets that sequence numbers say are missing."""
+        return sum(s.packets_lost for s in self.receiver._RTCRtpReceiver__remote_streams.values())
+
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

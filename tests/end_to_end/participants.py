@@ -41,6 +41,9 @@ class Caller:
         self._rewrite_answer = rewrite_answer
         self._publishing: dict[int, str] = {}
         self._subscribing: dict[int, Track] = {}
+        self._listening: list[int] = []
+        #: sections that carry the audio slots
+        self.slots: list[int] = []
         self._mids: list[str] = []
         #: track id -> where it is received
         self.received: dict[str, Received] = {}
@@ -81,6 +84,11 @@ class Caller:
         self._subscribing[section] = track
         return section
 
+    async def listen(self) -> None:
+        """Add the sections in which to hear whoever speaks; ``negotiate`` makes it so."""
+        for _ in range(self.connection.lobby.audio_slots):
+            self._listening.append(await self.peer.receive(kind="audio"))
+
     async def negotiate(self) -> Answer:
         """Offer what has been added or stopped, and apply the answer."""
         offer = await self.peer.offer()
@@ -88,6 +96,7 @@ class Caller:
         answer = await self.connection.offer(
             self._rewrite_offer(offer["sdp"]) if self._rewrite_offer else offer["sdp"],
             publish={self._mids[section]: source for section, source in self._publishing.items()},
+            listen=[self._mids[section] for section in self._listening],
             subscribe={self._mids[section]: track.track_id for section, track in self._subscribing.items()},
         )
         await self.peer.accept(sdp=self._rewrite_answer(answer.sdp) if self._rewrite_answer else answer.sdp)
@@ -97,6 +106,8 @@ class Caller:
             self.received[track.track_id] = Received(section, self._mids[section], track)
         self._publishing.clear()
         self._subscribing.clear()
+        self.slots += self._listening
+        self._listening.clear()
         return answer
 
     async def receive_all(self, kind: str = "audio") -> None:
@@ -140,6 +151,11 @@ class Caller:
         section = self.received[track.track_id].section
         _, purity = await self.peer.wait_tone(section=section, hz=hz, tolerance_hz=tolerance_hz)
         return float(purity)
+
+    async def hear_voice(self, hz: float) -> int:
+        """Wait until one of the audio slots sounds like this; return its section."""
+        section: int = await self.peer.wait_voice(sections=self.slots, hz=hz, tolerance_hz=2.0)
+        return section
 
     async def see(self, track: Track, picture: Picture, *, count: int = 10) -> int:
         """Wait for that many decoded frames of a picture; return the RTP timestamp of the first."""

@@ -1,7 +1,9 @@
 /**
  * The media of one participant: one RTCPeerConnection, kept in line with what is wanted.
  *
- * Whoever uses it states wishes: `publish` says what we send, `want` which tracks of others we receive. A single loop
+ * Whoever uses it states wishes: `publish` says what we send, `want` what we receive of the others: tracks, and the
+ * lobby's audio slots, in which whoever speaks is heard. A slot is wanted, carried and shown like a track, under an id of
+ * our own (`slotId`); only the server is told the difference. A single loop
  * (`#reconcile`) compares wishes with sections and does the least that makes them true:
  *
  *   1. `unsubscribe` sections whose track nobody wants any more; they stay negotiated, for reuse
@@ -26,6 +28,16 @@ import { Path } from "./path.js";
 const KINDS = ["audio", "video"];
 /** Tracks of one newcomer are announced one by one; waiting this long puts them into one offer. */
 const GATHER_WISHES_MS = 5;
+
+/** @param {number} slot @returns {string} what a slot is called where others have track ids */
+export function slotId(slot) {
+  return `slot:${slot}`;
+}
+
+/** What the server is told that a section shall carry. */
+function carrying(trackId) {
+  return trackId.startsWith("slot:") ? { slot: Number(trackId.slice(5)) } : { track_id: trackId };
+}
 
 export class Call extends Emitter {
   #request;
@@ -130,11 +142,13 @@ export class Call extends Emitter {
   }
 
   /**
-   * State which tracks we receive: exactly these.
+   * State what we receive: exactly these tracks, and that many audio slots.
    * @param {{track_id: string, kind: "audio"|"video"}[]} tracks
+   * @param {number} slots
    */
-  want(tracks) {
-    this.#wanted = new Map(tracks.map((track) => [track.track_id, track.kind]));
+  want(tracks, slots) {
+    const voices = Array.from({ length: slots }, (_, slot) => [slotId(slot), "audio"]);
+    this.#wanted = new Map([...voices, ...tracks.map((track) => [track.track_id, track.kind])]);
     for (const trackId of this.#refused) if (!this.#wanted.has(trackId)) this.#refused.delete(trackId);
     this.#wish();
   }
@@ -224,7 +238,7 @@ export class Call extends Emitter {
 
   async #subscribe(section, trackId) {
     const { mid } = section.transceiver;
-    const failure = await this.#ask("subscribe", { track_id: trackId, mid }, "unknown_mid", "unknown_track");
+    const failure = await this.#ask("subscribe", { mid, ...carrying(trackId) }, "unknown_mid", "unknown_track");
     if (failure === "unknown_track") {
       this.#refused.add(trackId);
       this.#assign(section, null, true);
@@ -290,7 +304,7 @@ export class Call extends Emitter {
 
   /** An offer that adds sections adds half as many again, empty: the next to come need no offer at all. */
   #addSpares(connection, kind) {
-    const sections = this.#sections.filter((section) => section.kind === kind);
+    const sections = this.#sections.filter((section) => section.kind === kind && !section.trackId?.startsWith("slot:"));
     const free = sections.filter((section) => section.trackId === null).length;
     const wanted = Math.ceil((sections.length - free) / 2);
     for (let count = free; count < wanted; count += 1) this.#addReceiver(connection, kind, null);
@@ -317,7 +331,7 @@ export class Call extends Emitter {
     return {
       sdp,
       publish: sending.map((one) => ({ mid: one.transceiver.mid, source: one.name })),
-      subscribe: receiving.map((section) => ({ mid: section.transceiver.mid, track_id: section.trackId })),
+      subscribe: receiving.map((section) => ({ mid: section.transceiver.mid, ...carrying(section.trackId) })),
     };
   }
 
@@ -327,7 +341,7 @@ export class Call extends Emitter {
       const trackId = publishedAs.get(publication.transceiver?.mid) ?? null;
       if (trackId !== publication.trackId) Object.assign(publication, { trackId, announced: false });
     }
-    const carries = new Map(subscribed.map(({ mid, track_id }) => [mid, track_id]));
+    const carries = new Map(subscribed.map(({ mid, track_id, slot }) => [mid, track_id ?? slotId(slot)]));
     this.#sections = this.#sections.filter(({ transceiver }) => transceiver.currentDirection !== "stopped");
     for (const section of this.#sections) {
       const trackId = carries.get(section.transceiver.mid) ?? null;

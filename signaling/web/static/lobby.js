@@ -4,7 +4,7 @@
  * A plain store: the server's events go in through `apply`, views read the fields and listen for `changed` (people
  * and tracks), `chat` (a new message) and `note` ({text}: somebody came or went).
  *
- * @typedef {{track_id: string, kind: "audio"|"video", source: string, muted: boolean}} Track
+ * @typedef {{track_id: string, kind: "audio"|"video", source: string, muted: boolean, in_slots: boolean}} Track
  * @typedef {{participant_id: string, name: string, is_bot: boolean, joined_at: string, tracks: Track[], speaking?: boolean}} Participant
  * @typedef {{seq: number, participant_id: string, name: string, text: string, sent_at: string}} ChatMessage
  */
@@ -16,6 +16,8 @@ const CHAT_MESSAGES_KEPT = 500;
 export class Lobby extends Emitter {
   name = "";
   selfId = "";
+  /** How many sections it takes to hear whoever speaks. */
+  audioSlots = 0;
   /** @type {Map<string, Participant>} */
   participants = new Map();
   /** @type {ChatMessage[]} */
@@ -31,19 +33,20 @@ export class Lobby extends Emitter {
     return this.participants.get(this.selfId);
   }
 
-  /** All tracks of all others. @returns {Track[]} */
-  get remoteTracks() {
-    return this.others.flatMap((participant) => participant.tracks);
+  /** Tracks of the others that are not heard through the audio slots. @returns {Track[]} */
+  get tracksByName() {
+    return this.others.flatMap((participant) => participant.tracks).filter((track) => !track.in_slots);
   }
 
   /**
    * Take over what the server says is true, after joining or resuming.
-   * @param {{lobby: string, participant_id: string, participants: Participant[], chat: ChatMessage[]}} snapshot
+   * @param {{lobby: string, participant_id: string, participants: Participant[], audio_slots: number, chat: ChatMessage[]}} snapshot
    */
   reset(snapshot) {
     if (snapshot.lobby !== this.name) this.chat = [];
     this.name = snapshot.lobby;
     this.selfId = snapshot.participant_id;
+    this.audioSlots = snapshot.audio_slots;
     this.participants = new Map(snapshot.participants.map((one) => [one.participant_id, { ...one }]));
     this.emit("changed");
     const known = this.chat.at(-1)?.seq ?? 0;
@@ -54,7 +57,7 @@ export class Lobby extends Emitter {
 
   /** Forget everything, after leaving. */
   clear() {
-    this.reset({ lobby: "", participant_id: "", participants: [], chat: [] });
+    this.reset({ lobby: "", participant_id: "", participants: [], audio_slots: 0, chat: [] });
   }
 
   /**

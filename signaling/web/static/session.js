@@ -140,7 +140,7 @@ export class Session extends Emitter {
   }
 
   #followLobby() {
-    this.#call.want(this.#lobby.remoteTracks);
+    this.#call.want(this.#lobby.tracksByName, this.#lobby.audioSlots);
     this.#call.setParticipants(this.#lobby.participants.size);
   }
 

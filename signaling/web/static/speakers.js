@@ -1,5 +1,5 @@
 /**
- * Plays the others' audio: one audio element for each track, on the chosen speaker.
+ * Plays the others' audio: one audio element for each track or audio slot, on the chosen speaker.
  *
  * Browsers may refuse to play until the person touches the page (after a reload, for instance). Then `blocked` is true,
  * and `unblock`, called from a click, starts them all. Event: `blocked` ({blocked}).

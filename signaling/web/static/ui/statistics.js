@@ -73,6 +73,7 @@ export class Statistics {
   }
 
   #ownerOf(trackId) {
+    if (trackId.startsWith("slot:")) return "Whoever speaks";
     const owner = this.#lobby.others.find((one) => one.tracks.some((track) => track.track_id === trackId));
     const track = owner?.tracks.find((one) => one.track_id === trackId);
     return owner ? `${owner.name}, ${track.source}` : "–";

@@ -5,6 +5,10 @@
         async for event in connection.events():
             ...
 
+Media is the caller's own (aiortc, for instance): ``Connection.offer`` carries its descriptions. To hear a lobby, offer as many
+``recvonly`` audio sections as ``connection.lobby.audio_slots`` says and name them in ``listen``: whoever speaks is heard there, and
+nobody who comes or goes needs another offer. Single tracks are taken by name with ``subscribe``.
+
 The messages themselves are in ``signaling.messages``.
 """
 

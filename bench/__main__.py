@@ -1,11 +1,13 @@
 """The command line: `relay bench ...`, the same as `python -m bench ...`."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.command import scenario
+from bench.command import EXIT_FAILED, EXIT_USAGE, fail, scenario
+from bench.errors import BenchError
 from bench.options import RelayOptions, choose
 from bench.presets import PRESETS
 from bench.scenario import ScenarioRun
@@ -304,6 +306,38 @@ def soak(
 
     options = ChurnOptions(duration, rate, stay, lobbies, background, packet_rate, seed, relay=relay)
     return partial(run_soak, options)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A.json", help="A result file.")],
+    after: Annotated[Path, typer.Argument(metavar="B.json", help="Another of the same scenario.")],
+    noise: Annotated[float, typer.Option(help="Percent of change that means nothing.")] = 5.0,
+    fail_above: Annotated[
+        float | None,
+        typer.Option(help="End with status 1 when a reading is worse by more percent than this."),
+    ] = None,
+) -> None:
+    """Compare two result files, reading by reading. Shared machines differ by 5 to 10 % from run to run.
+
+    Example: `relay bench compare before.json after.json --fail-above 10`
+    """
+    from rich.console import Console
+
+    from bench.comparison import compare_results, read_result
+    from bench.report import to_rich
+
+    try:
+        comparison = compare_results(read_result(before), read_result(after), noise)
+    except BenchError as error:
+        fail(str(error), EXIT_USAGE)
+    console = Console()
+    console.print(to_rich(comparison.table()))
+    for warning in comparison.warnings:
+        console.print(f"[yellow]{warning}[/]", highlight=False)
+    if fail_above is not None and (worse := comparison.worse_by(fail_above)):
+        names = ", ".join(change.name for change in worse)
+        fail(f"worse by more than {fail_above:g} %: {names}", EXIT_FAILED)
 
 
 if __name__ == "__main__":

@@ -308,6 +308,20 @@ def soak(
     return partial(run_soak, options)
 
 
+@scenario(app)
+def kernels(
+    repeats: Annotated[int, typer.Option(help="Measurements of each; the median counts.")] = 15,
+    only: Annotated[str, typer.Option(help="Only kernels with this in their names.")] = "",
+) -> ScenarioRun:
+    """Time each kernel of the relay per packet, against the same thing written in Python.
+
+    Example: `relay bench kernels --only GCM`
+    """
+    from bench.kernels import KernelsOptions, run_kernels
+
+    return partial(run_kernels, KernelsOptions(repeats, only))
+
+
 @app.command()
 def compare(
     before: Annotated[Path, typer.Argument(metavar="A.json", help="A result file.")],

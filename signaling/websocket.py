@@ -299,7 +299,8 @@ class WebSocket:
         if finished and not self._parts:
             self._parts_bytes = 0
             return data
-        self._parts.append(data)
+        if data:  # fragments may be empty, as many as a client likes
+            self._parts.append(data)
         if not finished:
             return None
         whole = type(data)().join(self._parts)  # type: ignore[arg-type] # all are of the type of the first frame

@@ -26,11 +26,15 @@ from media.verdicts import Verdict
 from media.worker import run_worker
 from relay.errors import CapacityError
 from relay.overload import SHED_VERDICTS, OverloadEvent, OverloadWatch
+from relay.scheduling import short_slice
 from relay.stun import Address
 from relay.udp import decode_address
 
 EVENT_BATCH: Final = 64
 """Events handled between two checkpoints, so that a flood of checks does not hold up the other tasks."""
+
+TURN_NS: Final = 1_000_000
+"""Time after which a checkpoint comes all the same: 64 flights of DTLS handshakes would take 20 ms (a storm of joins)."""
 
 _generations = count(1)
 
@@ -127,8 +131,12 @@ class Worker:
         self.socket.close()
 
     async def _run_kernel(self) -> None:
+        def run() -> None:
+            with short_slice():  # where it shares its core with our own handshakes, packets go first
+                run_worker(self.memory.address)
+
         # A limiter of its own: as many threads as workers, whatever else the program runs in threads.
-        await trio.to_thread.run_sync(run_worker, self.memory.address, limiter=trio.CapacityLimiter(1))
+        await trio.to_thread.run_sync(run, limiter=trio.CapacityLimiter(1), thread_name="relay worker")
 
     async def _pump_events(self, handler: EventHandler) -> None:
         while True:
@@ -138,8 +146,12 @@ class Worker:
             # Read before the events are drained: a row is given out anew only when no event of its last use is left.
             acknowledged = self._applied()
             while taken := pop_records(self.memory.events, self.memory.event_cursors, self._events):
+                turn_ends_ns = time.monotonic_ns() + TURN_NS
                 for event in self._events[:taken]:
                     self._dispatch(handler, event)
+                    if time.monotonic_ns() >= turn_ends_ns:
+                        await trio.lowlevel.checkpoint()
+                        turn_ends_ns = time.monotonic_ns() + TURN_NS
                 await trio.lowlevel.checkpoint()
             self._acknowledge(acknowledged)
 

@@ -82,10 +82,8 @@ class Track:
         """Smoothed RFC 6464 audio level: 0 is the loudest, 127 silence (also when nothing is known)."""
         if self.closed or self._muted:
             return 127
-        row = self.worker.memory.tracks[self.row.index]
-        if int(self.worker.memory.context["now_ns"][0]) - int(row["level_ns"]) > SILENCE_AFTER_NS:
-            return 127
-        return round(float(row["level_dbov"]))
+        level = self.worker.level_dbov(self.row, SILENCE_AFTER_NS)
+        return 127 if level is None else level
 
     @property
     def stream_id(self) -> str:

@@ -90,6 +90,10 @@ class Worker:
             event_fd=self._event_fd,
             keyframe_interval_ns=keyframe_interval_ns,
         )
+        # Columns asked for again and again: looking one up in the table takes longer than reading it.
+        self._now_ns = self.memory.context["now_ns"]
+        self._levels_ns = self.memory.tracks["level_ns"]
+        self._levels_dbov = self.memory.tracks["level_dbov"]
         self._free: dict[Operation, deque[int]] = {
             Operation.CLOSE_PEER: deque(range(capacity.peers)),
             Operation.CLOSE_TRACK: deque(range(capacity.tracks)),
@@ -286,6 +290,13 @@ class Worker:
     def last_received_ns(self, row: Row) -> int:
         """When the last authentic SRTP or SRTCP packet of a peer, or check that the worker answered, arrived."""
         return int(self.memory.peers["last_received_ns"][row.index])
+
+    def level_dbov(self, row: Row, max_age_ns: int) -> int | None:
+        """Smoothed RFC 6464 level of a track; None when none has come for so long."""
+        if self._now_ns.item(0) - self._levels_ns.item(row.index) > max_age_ns:
+            return None
+        level: float = self._levels_dbov.item(row.index)
+        return round(level)
 
     def silent_peers(self, since_ns: int) -> list[int]:
         """Rows of open peers of whom nothing authentic has reached the worker since then. Cheap: thousands are not in it."""

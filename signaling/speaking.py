@@ -4,8 +4,6 @@ The monitor looks five times a second, at lobbies with an unmuted audio track on
 none.
 """
 
-from collections.abc import Iterable
-
 import trio
 
 from signaling.lobby import Lobby
@@ -82,8 +80,8 @@ class SpeakingMonitor:
             audible = audible or level is not None
             detector = detectors.get(participant)
             if detector is None:
-                if level is None:
-                    continue
+                if level is None or level > START_DBOV:
+                    continue  # of whom nothing has been heard yet there is nothing to remember
                 detector = detectors[participant] = SpeakingDetector()
             if detector.update(level):
                 shown = SILENCE_DBOV if level is None else level
@@ -92,11 +90,11 @@ class SpeakingMonitor:
 
 
 def _level(participant: Participant) -> int | None:
-    levels: Iterable[int] = (
-        published.track.level_dbov
-        for published in participant.tracks.values()
-        if published.track.kind == "audio"
-        and not published.track.muted
-        and published.source not in SILENT_SOURCES
-    )
-    return min(levels, default=None)
+    loudest = None
+    for published in participant.tracks.values():
+        track = published.track
+        if track.kind == "audio" and not track.muted and published.source not in SILENT_SOURCES:
+            level = track.level_dbov
+            if loudest is None or level < loudest:
+                loudest = level
+    return loudest

@@ -14,7 +14,7 @@ audio slots (`media.slots`), for that is the loudest already.
 
 **Back again.** After `hold` without overload, and with time to spare, `shedding` falls by one. Each track resumes as after
 a mute: numbering goes on without a gap, and video waits for a keyframe. Tracks come back one per window while there is
-time to spare, so that keyframes do not make the next overload; where only some fit, the others stay shed. A level
+time for one more like the last, so that they do not make the next overload; where only some fit, the others stay shed. A level
 that has to be raised again soon after it fell is held twice as long.
 """
 
@@ -173,15 +173,15 @@ def watch_load(context: Any) -> None:
     context.wait_ns = waited
     lost = _lost_packets(context)
     overloaded = _is_sending(context) and (lost or waited > TARGET_NS)
-    spare = _is_below_limit(context.busy_ns - context.window_busy_ns, elapsed)
+    busy_permille = (context.busy_ns - context.window_busy_ns) * 1000 // elapsed
     if overloaded:
         _note_overload(context, waited, lost)
     else:
         context.overloaded_windows = 0
         if context.shedding != 0:
             _lower_when_calm(context)
-        if spare and context.shed_tracks != 0:
-            _resume_next(context)
+        if context.shed_tracks != 0:
+            _resume_next(context, busy_permille)
     context.window_start_ns = context.now_ns
     context.window_busy_ns = context.busy_ns
     context.shortest_wait_ns = NO_WAIT
@@ -215,14 +215,10 @@ def _is_sending(context: Any) -> bool:
     return sending
 
 
-@helper
-def _is_below_limit(busy: int, elapsed: int) -> bool:
-    return busy * 1000 < elapsed * BUSY_LIMIT_PERMILLE
-
-
 @kernel
 def _note_overload(context: Any, waited: int, lost: bool) -> None:
     _begin_calm(context)
+    context.resumed_permille = 1000
     context.overloaded_windows += 1
     shrinking = waited < context.reference_wait_ns and not lost
     context.reference_wait_ns = waited
@@ -249,9 +245,9 @@ def _lower_when_calm(context: Any) -> None:
     calm_ns = context.now_ns - context.calm_since_ns
     if calm_ns < MIN_HOLD_NS << context.hold_doublings:
         return
-    spare = _is_below_limit(context.busy_ns - context.calm_busy_ns, calm_ns)
+    busy_permille = (context.busy_ns - context.calm_busy_ns) * 1000 // calm_ns
     _begin_calm(context)
-    if spare:
+    if busy_permille < BUSY_LIMIT_PERMILLE:
         context.lowered_from = context.shedding
         context.lowered_ns = context.now_ns
         context.shedding -= 1
@@ -259,8 +255,12 @@ def _lower_when_calm(context: Any) -> None:
 
 
 @kernel
-def _resume_next(context: Any) -> None:
-    """Forward the next track again that only waits for its turn."""
+def _resume_next(context: Any, busy_permille: int) -> None:
+    """Forward the next track again that only waits for its turn, if it fits should it cost what the last one did."""
+    cost = max(integer(0), busy_permille - context.resumed_permille)
+    if busy_permille + cost >= BUSY_LIMIT_PERMILLE:
+        return
+    context.resumed_permille = busy_permille
     for _ in range(context.track_limit):
         context.resume_cursor = (context.resume_cursor + 1) % context.track_limit
         if track_at(context, context.resume_cursor).shed > context.shedding:

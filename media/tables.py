@@ -422,6 +422,7 @@ CONTEXT = np.dtype(
         ("lowered_from", "i8"),
         ("hold_doublings", "i8"),  # of the time a level is held
         ("resume_cursor", "i8"),  # track resumed last
+        ("resumed_permille", "i8"),  # how busy the worker was then; 1000: none since the last overload
     ],
     align=True,
 )

@@ -40,7 +40,8 @@ class WorkerLoad:
     @property
     def overloaded(self) -> bool:
         """Whether it should get no more peers."""
-        return self.worker.shedding > 0 or self._busy_looks >= BUSY_LOOKS
+        # Nobody looks while there are no peers, and then it is not busy with any.
+        return self.worker.shedding > 0 or (self._busy_looks >= BUSY_LOOKS and self.worker.load > 0)
 
     @property
     def cost(self) -> tuple[int, int]:

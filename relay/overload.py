@@ -60,15 +60,15 @@ class OverloadWatch:
         """Take the state of a worker: its level of shedding, tracks shed, shortest wait, counters so far."""
         self._level = max(self._level, level)
         if self._began_ns is None and level:
-            self._began_ns, self._shed_before = now_ns, shed
+            self._began_ns = now_ns
             return OverloadBegan(self._worker, wait_ms)
         if self._began_ns is not None and not level and not tracks:
             ended = OverloadEnded(
                 worker=self._worker,
                 lasted_s=(now_ns - self._began_ns) / 1e9,
                 level=self._level,
-                shed={name: count - self._shed_before[name] for name, count in shed.items()},
+                shed={name: count - self._shed_before.get(name, 0) for name, count in shed.items()},
             )
-            self._began_ns, self._level = None, 0
+            self._began_ns, self._level, self._shed_before = None, 0, shed
             return ended
         return None

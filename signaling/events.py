@@ -62,7 +62,7 @@ class WorkerRecovered(Event):
 
     worker: int
     lasted_seconds: float
-    level: int
+    worst_level: int
     packets_shed: int
     shed: dict[str, int]
 

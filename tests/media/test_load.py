@@ -75,6 +75,7 @@ class Load:
             self._memory.tracks[row]["first_outbound"] = self._memory.tracks[row]["active_inbound"] = -1
         self.context["track_limit"] = len(grades)
         self.context["shed_tracks"] = len(grades)
+        self.context["resumed_permille"] = 1000
 
     def grades(self) -> list[int]:
         return [int(one) for one in self._memory.tracks["shed"][: int(self.context["track_limit"])]]
@@ -190,6 +191,14 @@ def test_tracks_come_back_one_in_a_window_while_there_is_time_to_spare():
     load.window(CALM_NS)
     assert sum(load.grades()) == 0
     assert load.told
+
+
+def test_track_comes_back_only_if_one_more_like_the_last_fits():
+    load = Load()
+    load.shed_tracks([1] * 4)
+    for busy, left in ((0.1, 3), (0.49, 2), (0.7, 2), (0.6, 1), (0.7, 0)):
+        load.window(CALM_NS, busy=busy)
+        assert sum(load.grades()) == left, busy
 
 
 @pytest.mark.parametrize("level", [1, 2])

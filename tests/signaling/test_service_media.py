@@ -339,7 +339,7 @@ async def test_overload_is_told_to_operators_once_when_it_begins_and_once_when_i
             context["shedding"] = 0
             context["events_pending"] = 1
             ended = await _wait_for(subscription, WorkerRecovered)
-            assert (ended.worker, ended.level, ended.packets_shed) == (0, 2, 0)
+            assert (ended.worker, ended.worst_level, ended.packets_shed) == (0, 2, 0)
 
 
 async def _wait_for(subscription: Subscription, kind: type[Kind]) -> Kind:

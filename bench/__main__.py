@@ -322,6 +322,22 @@ def kernels(
     return partial(run_kernels, KernelsOptions(repeats, only))
 
 
+@scenario(app, name="all", plots=False)
+def all_scenarios(
+    relay: RelayOptions,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Two minutes that only show that everything works.")
+    ] = False,
+) -> ScenarioRun:
+    """Run every scenario for a bounded time, and tell which bars are met: ten to fifteen minutes.
+
+    Example: `relay bench all --json all.json`, later `relay bench compare all.json other.json`
+    """
+    from bench.suite import SuiteOptions, run_suite
+
+    return partial(run_suite, SuiteOptions(quick, relay))
+
+
 @app.command()
 def compare(
     before: Annotated[Path, typer.Argument(metavar="A.json", help="A result file.")],

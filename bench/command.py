@@ -87,9 +87,12 @@ def output_options(
 
 
 def scenario(
-    app: typer.Typer, *, plots: bool = True
+    app: typer.Typer, *, name: str | None = None, plots: bool = True
 ) -> Callable[[Callable[..., ScenarioRun]], Callable[..., ScenarioRun]]:
-    """Add a scenario to `app`. Its result must have `plot` unless `plots` is false; then there is no --plot."""
+    """Add a scenario to `app`, named as its function or by `name`.
+
+    Its result must have `plot` unless `plots` is false; then there is no --plot.
+    """
 
     def add(prepare: Callable[..., ScenarioRun]) -> Callable[..., ScenarioRun]:
         own = list(inspect.signature(prepare).parameters.values())
@@ -119,14 +122,14 @@ def scenario(
         ]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # typer reads it
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        app.command(name=prepare.__name__.replace("_", "-"), help=inspect.getdoc(prepare))(command)
+        app.command(name=name or prepare.__name__, help=inspect.getdoc(prepare))(command)
         return prepare
 
     return add
 
 
 def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
-    """Run to the end, print, write and draw what was asked for. Errors and signals become a sentence and a status."""
+    """Run to the end, write, print and draw what was asked for. Errors and signals become a sentence and a status."""
     from rich.console import Console
 
     from bench.machine import describe_machine
@@ -145,9 +148,9 @@ def carry_out(run: ScenarioRun, output: OutputOptions) -> None:
         fail(str(error), EXIT_FAILED)
     except Interrupted:
         fail("interrupted", EXIT_INTERRUPTED)
-    print_record(console, record)
     if output.json_path is not None:
         record.write(output.json_path)
+    print_record(console, record)
     if output.plot_path is not None:
         draw(record, output.plot_path)
     if isinstance(record.result, CheckedResult) and (failure := record.result.failure()) is not None:

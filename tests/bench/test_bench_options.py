@@ -1,6 +1,7 @@
 """What `relay bench forward` refuses, and how it says so."""
 
 import os
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -100,6 +101,14 @@ def test_a_preset_can_be_sent(name):
     )
     assert not options.fit
     assert name in CliRunner().invoke(app, ["forward", "--help"], env={"COLUMNS": "200"}).output
+
+
+def test_every_command_and_every_preset_is_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/benchmarks.md").read_text()
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert len(commands) >= 10
+    for name in (*commands, *PRESETS):
+        assert f"`{name}" in text or f"relay bench {name}" in text or f", `{name}`" in text, name
 
 
 def test_explicit_options_override_the_preset():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FANOUT_BAR_MS: Final = 100.0
 BUSY_SHARE: Final = 0.9  # of the client's time: its own queue is part of every latency then
-LATE_SHARE: Final = 0.01  # of the lines: the schedule was not kept
+LATE_SHARE: Final = 0.05  # of the lines: the schedule was not kept
 CURVE_POINTS: Final = 500
 
 

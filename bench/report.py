@@ -21,11 +21,10 @@ def print_record(console: Console, record: Record) -> None:
 
 
 def to_rich(table: ResultTable) -> Table:
-    """Return the table as rich draws it: the first column names, the others hold numbers."""
+    """Return the table as rich draws it: words to the left, numbers to the right."""
     drawn = Table(title=table.title, title_justify="left", show_lines=False)
-    drawn.add_column(table.columns[0])
-    for column in table.columns[1:]:
-        drawn.add_column(column, justify="right")
+    for index, column in enumerate(table.columns):
+        drawn.add_column(column, justify="left" if index < table.names else "right")
     for row in table.rows:
         drawn.add_row(*row)
     return drawn

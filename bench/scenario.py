@@ -56,6 +56,7 @@ class ResultTable:
     title: str
     columns: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    names: int = 1  # how many columns, from the left, are words rather than numbers
 
 
 class ScenarioResult(Protocol):

@@ -99,7 +99,7 @@ class SuiteResult:
             readings = part.result.readings()
             barred = [reading for reading in readings if reading.bar is not None] or list(readings[:1])
             rows += [_row(part.name, reading) for reading in barred]
-        return ResultTable("all: bars met", ("", "", "found", "bar", ""), rows)
+        return ResultTable("all: bars met", ("", "", "found", "bar", ""), rows, names=2)
 
     def notes(self) -> list[str]:
         """What each part warns of, above all where the generator was the limit."""
@@ -215,4 +215,6 @@ def _row(name: str, reading: Reading) -> tuple[str, ...]:
 
 
 def _digits(value: float) -> int:
-    return 0 if math.isnan(value) or abs(value) >= 100 or float(value).is_integer() else 2
+    if math.isnan(value) or abs(value) >= 100 or float(value).is_integer():
+        return 0
+    return 2 if abs(value) >= 0.1 else 4

@@ -86,6 +86,7 @@ class Certificate:
             )
         self.x509_certificate: Final = x509_certificate
         self.private_key: Final = private_key
+        self._fingerprints: dict[str, str] = {}  # every answer needs one
 
     @classmethod
     def generate(cls) -> Self:
@@ -152,10 +153,12 @@ class Certificate:
 
         Raises LocalProtocolError for a hash function other than those of `DIGESTS`.
         """
-        digest = DIGESTS.get(algorithm.lower())
-        if digest is None:
-            raise LocalProtocolError(f"no fingerprint by {algorithm!r}; use one of {', '.join(DIGESTS)}")
-        return self.x509_certificate.fingerprint(digest).hex(":").upper()
+        name = algorithm.lower()
+        if name not in self._fingerprints:
+            if name not in DIGESTS:
+                raise LocalProtocolError(f"no fingerprint by {algorithm!r}; use one of {', '.join(DIGESTS)}")
+            self._fingerprints[name] = self.x509_certificate.fingerprint(DIGESTS[name]).hex(":").upper()
+        return self._fingerprints[name]
 
 
 def _parse_digest_untrusted(value: str, size_bytes: int) -> bytes:

@@ -103,6 +103,7 @@ class Worker:
         }
         self._capacity = {operation: len(rows) for operation, rows in self._free.items()}
         self._posted = 0
+        self._commands_wait = trio.Event()
         # Commands the ring had no room for. Bounded by the rows there are: each open row has a few commands at most.
         self._overflow: deque[np.ndarray[Any, Any]] = deque()
         self._retirements: deque[tuple[int, Callable[[], None]]] = deque()
@@ -120,6 +121,7 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._run_kernel)
                 nursery.start_soon(self._pump_events, handler)
+                nursery.start_soon(self._wake_kernel)
                 task_status.started()
                 try:
                     await trio.sleep_forever()
@@ -141,6 +143,17 @@ class Worker:
 
         # A limiter of its own: as many threads as workers, whatever else the program runs in threads.
         await trio.to_thread.run_sync(run, limiter=trio.CapacityLimiter(1), thread_name="relay worker")
+
+    async def _wake_kernel(self) -> None:
+        """Wake the kernel for new commands, once for all that one pass of the scheduler has posted.
+
+        Waking costs two switches of threads and a round of the kernel; an offer posts five commands. Packets need not
+        wait for this: whichever wakes the kernel finds the commands applied first.
+        """
+        while True:
+            await self._commands_wait.wait()
+            self._commands_wait = trio.Event()
+            os.eventfd_write(self._wake_fd, 1)
 
     async def _pump_events(self, handler: EventHandler) -> None:
         while True:
@@ -202,9 +215,11 @@ class Worker:
         self._posted += 1
         if operation is Operation.STOP:
             self._push(command, reserve=0)
-        elif self._overflow or not self._push(command):
+            os.eventfd_write(self._wake_fd, 1)  # now: the task that would do it is being cancelled
+            return
+        if self._overflow or not self._push(command):
             self._overflow.append(command.copy())
-        os.eventfd_write(self._wake_fd, 1)
+        self._commands_wait.set()
 
     def take_row(self, retire_by: Operation) -> Row:
         """Give out a free row of the table that `retire_by` closes rows of. Post the command that opens it next.
@@ -323,7 +338,7 @@ class Worker:
     def _acknowledge(self, applied: int) -> None:
         while self._overflow and self._push(self._overflow[0]):
             self._overflow.popleft()
-            os.eventfd_write(self._wake_fd, 1)
+            self._commands_wait.set()
         while self._retirements and self._retirements[0][0] <= applied:
             self._retirements.popleft()[1]()
 

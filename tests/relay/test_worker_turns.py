@@ -1,12 +1,14 @@
-"""A storm of events and the other tasks of the Trio thread: nobody is held up for long."""
+"""A worker and the tasks of the Trio thread: nobody is held up for long, and nobody is woken for nothing."""
 
 import os
 import socket
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import trio
 
+from media.operations import Operation
 from media.ring import push_records
 from media.state import Capacity, SharedMemory
 from media.tables import EVENT, EVENT_UNKNOWN_STREAM
@@ -32,12 +34,37 @@ class SlowHandler:
         raise AssertionError(event)
 
 
-async def test_other_tasks_get_their_turn_amid_a_batch_of_slow_events(kernels):
+@contextmanager
+def small_worker():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         worker = Worker(
             index=0, shared=SharedMemory(1, SMALL), capacity=SMALL, socket=udp, keyframe_interval_ns=1
         )
+        yield worker
+        worker.release()
+
+
+async def test_commands_posted_in_one_go_wake_the_kernel_once(kernels):
+    with small_worker() as worker, trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker._wake_kernel)
+            for posts in (5, 1):
+                for _ in range(posts):
+                    worker.post(Operation.CLOSE_PEER, 0)
+                await trio.lowlevel.wait_readable(worker._wake_fd)
+                assert os.eventfd_read(worker._wake_fd) == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_stop_wakes_the_kernel_at_once(kernels):
+    with small_worker() as worker:
+        worker.post(Operation.STOP, 0)
+        assert os.eventfd_read(worker._wake_fd) == 1
+
+
+async def test_other_tasks_get_their_turn_amid_a_batch_of_slow_events(kernels):
+    with small_worker() as worker:
         events = np.zeros(EVENT_BATCH, EVENT)
         events["kind"] = EVENT_UNKNOWN_STREAM
         events["ssrc"] = np.arange(EVENT_BATCH)
@@ -51,7 +78,6 @@ async def test_other_tasks_get_their_turn_amid_a_batch_of_slow_events(kernels):
                     await trio.lowlevel.checkpoint()
                     seen.append(len(handler.handled))
                 nursery.cancel_scope.cancel()
-        assert handler.handled == list(range(EVENT_BATCH))
-        # Two slow events fill a turn, and Trio may let the pump run twice before this task runs again.
-        assert max(np.diff([0, *seen])) <= 4
-        worker.release()
+    assert handler.handled == list(range(EVENT_BATCH))
+    # Two slow events fill a turn, and Trio may let the pump run twice before this task runs again.
+    assert max(np.diff([0, *seen])) <= 4

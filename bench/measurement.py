@@ -33,6 +33,7 @@ class Bench:
 
     async def measure(self, name: str, traffic: Traffic, progress: Progress) -> RunResult:
         """Make one run. Raises what `RelayServer.sample` does."""
+        await self.server.wait_recovered()  # from the run before
         inodes = [peer.socket_inode for peer in self.peers.all]
         verdicts_before = await self.server.verdicts()
         own_before, drops_before = sample_process(os.getpid()), read_udp_drops()

@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 import voicebot
-from bench.errors import BenchError
+from bench.errors import BenchError, PeerLostError
 from bench.generator import Receiver, Sender
 from bench.ice_client import IceClient, IceConnected, IceFailed
 from bench.offer import (
@@ -170,14 +170,14 @@ def _join(settings: PeerSettings, name: str) -> AbstractAsyncContextManager[voic
 async def _stay(connection: voicebot.Connection, name: str) -> None:
     """Keep the session until cancelled. A lost WebSocket is replaced and the media goes on; not so a lost session.
 
-    Raises: BenchError when there is no media any more: what is measured then would be nothing.
+    Raises: PeerLostError when there is no media any more: what is measured then would be nothing.
     """
     async for event in connection.events():
         match event:
             case MediaState(state="closed", reason=reason):
-                raise BenchError(f"the relay ended the media of {name}: {reason or 'it gives no reason'}")
+                raise PeerLostError(f"the relay ended the media of {name}: {reason or 'it gives no reason'}")
             case voicebot.Reconnected(resumed=False):
-                raise BenchError(
+                raise PeerLostError(
                     f"{name} lost its session: the generator, or the relay, was too busy to answer keep-alives"
                 )
 

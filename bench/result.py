@@ -119,6 +119,7 @@ class Trial:
     cpu_ns_per_packet: float  # of the relay
     good: bool
     limit: Limit
+    peers_lost: str = ""  # why the trial was broken off: the relay ended peers in it
 
 
 @dataclass(frozen=True)

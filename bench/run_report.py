@@ -80,13 +80,20 @@ def run_notes(runs: Sequence[RunResult]) -> list[str]:
 
 
 def search_notes(trials: Sequence[Trial]) -> list[str]:
-    """Say so when the search ended because of the generator: the relay may carry more than was found."""
+    """Say when the search ended because of the generator (the relay may carry more), and when peers were lost in it."""
+    notes = [
+        f"[yellow]the trial at {trial.offered_per_s:,.0f} packets/s failed because {trial.peers_lost}; "
+        "the search went on with a fresh relay and fresh peers[/]"
+        for trial in trials
+        if trial.peers_lost
+    ]
     best = max((trial.offered_per_s for trial in trials if trial.good), default=0.0)
     failed = [trial for trial in trials if not trial.good and trial.offered_per_s > best]
     if not failed or min(failed, key=lambda trial: trial.offered_per_s).limit is not Limit.GENERATOR:
-        return []
+        return notes
     return [
-        "[bold red]the search ended where the generator, not the relay, was the limit: the relay may carry more[/]"
+        *notes,
+        "[bold red]the search ended where the generator, not the relay, was the limit: the relay may carry more[/]",
     ]
 
 
@@ -117,6 +124,9 @@ def _notes_of(run: RunResult) -> list[str]:
     if any(odd.values()):
         told = ", ".join(f"{count:,} {what}" for what, count in odd.items() if count)
         notes.append(f"[yellow]{run.name}: {told}[/]")
+    shed = sum(count for name, count in run.server.verdicts.items() if name.startswith("route_shed_"))
+    if shed:
+        notes.append(f"[yellow]{run.name}: the relay was overloaded and shed {shed:,} packets[/]")
     if run.server.receive_drops:
         notes.append(
             f"[yellow]{run.name}: {run.server.receive_drops:,} packets never reached the relay: "

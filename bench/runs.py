@@ -1,5 +1,6 @@
 """The runs of one command over connected peers: at a given rate, or at the highest that is carried without loss."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -18,14 +19,40 @@ TRIAL_S: Final = 1.5
 CONFIRM_FACTORS: Final = (1.0, 0.97, 0.94, 0.88, 0.76, 0.5)  # of the rate found, until a run confirms one
 
 
+class Search:
+    """The trials of one search. It may need several stages: a trial in which the relay ends peers takes one with it."""
+
+    def __init__(self) -> None:
+        self.trials: list[Trial] = []
+        self.attempt: tuple[float, float] | None = None
+        """The trial under way: rate of each publisher, and what all subscribers together should get a second."""
+
+    def fail_attempt(self, reason: str) -> bool:
+        """Count the trial under way as failed because peers were lost. False when there is none."""
+        if self.attempt is None:
+            return False
+        rate, offered = self.attempt
+        nothing, lost, unknown = 0.0, 0, math.nan
+        self.trials.append(Trial(rate, offered, nothing, lost, unknown, unknown, False, Limit.RELAY, reason))
+        self.attempt = None
+        return True
+
+
 class Runs:
     """Makes runs on a stage, and remembers the trials of a search."""
 
-    def __init__(self, stage: Stage, progress: ProgressBars) -> None:
+    def __init__(self, stage: Stage, progress: ProgressBars, search: Search | None = None) -> None:
+        """`search`: one to go on with, that has lost its former stage."""
         self._options = stage.options
         self._bench = stage.bench
         self._progress = progress
-        self.trials: list[Trial] = []
+        self._made = search or Search()
+        self._repeated = 0
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Of the search, in order."""
+        return tuple(self._made.trials)
 
     async def run(self, name: str, rate: float | None = None) -> RunResult:
         """Make one run of full length, at the rate asked for or at another."""
@@ -58,9 +85,14 @@ class Runs:
         return found.best
 
     async def _try(self, phase: Phase, rate: float) -> bool:
+        if self._repeated < len(self.trials):
+            self._repeated += 1
+            return self.trials[self._repeated - 1].good  # the search is the same again up to here
         length_s = min(TRIAL_S, self._options.duration_s)
         traffic = replace(self._options.traffic, rate=rate, ramp_s=TRIAL_RAMP_S, duration_s=length_s)
+        self._made.attempt = (rate, rate * self._options.publishers * self._options.subscribers)
         run = await self._bench.measure("trial", traffic, lambda _run: None)
+        self._made.attempt = None
         trial = Trial(
             rate_per_publisher=rate,
             offered_per_s=run.offered_per_s,
@@ -71,7 +103,8 @@ class Runs:
             good=self._is_good(run),
             limit=run.limit,
         )
-        self.trials.append(trial)
+        self._made.trials.append(trial)
+        self._repeated += 1
         phase(
             min(0.99, len(self.trials) / 20),
             f"{run.offered_per_s:,.0f} packets/s: {'good' if trial.good else 'not'}",
@@ -96,5 +129,7 @@ class Runs:
 
     def _describe_last_trial(self) -> str:
         last = self.trials[-1]
+        if last.peers_lost:
+            return f"In the last trial {last.peers_lost}."
         by = {Limit.GENERATOR: "the generator was the limit", Limit.RELAY: "the relay lost packets"}
         return f"In the last trial {by.get(last.limit, f'p99 was {last.p99_ns / 1e6:.1f} ms')}."

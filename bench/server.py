@@ -32,6 +32,7 @@ STOP_TIMEOUT_S: Final = 10.0
 POLL_INTERVAL_S: Final = 0.02
 WATCH_INTERVAL_S: Final = 0.5
 INFO_TIMEOUT_S: Final = 10.0
+RECOVERY_TIMEOUT_S: Final = 90.0  # a level that proves too low is held for up to 32 s
 SPARE_CONNECTIONS: Final = 100
 LOG_LINES_TOLD: Final = 15
 NO_SETTINGS: Final[Mapping[str, str]] = {}
@@ -57,6 +58,16 @@ class RelayServer:
             return sample_process(self.pid)
         except ProcessLookupError:
             raise BenchError("the relay ended while it was measured") from None
+
+    async def wait_recovered(self) -> None:
+        """Wait, if need be, until it forwards everything again after an overload; at most RECOVERY_TIMEOUT_S."""
+        with trio.move_on_after(RECOVERY_TIMEOUT_S):
+            while True:
+                info = await trio.to_thread.run_sync(_fetch_info, self.info_url)
+                workers = info["relay"]["workers"]
+                if not any(one.get("shedding") or one.get("shed_tracks") for one in workers):
+                    return
+                await trio.sleep(WATCH_INTERVAL_S)
 
     async def verdicts(self) -> dict[str, int]:
         """Return what its data plane has counted so far."""

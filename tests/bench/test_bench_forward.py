@@ -1,5 +1,6 @@
 """`relay bench forward` against the real relay, over real sockets, as a person runs it."""
 
+import io
 import json
 import os
 import signal
@@ -7,15 +8,22 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from rich.console import Console
 
 from bench.errors import BenchError
+from bench.forward import run_forward
+from bench.forward_options import ForwardOptions
 from bench.options import RelayOptions
 from bench.process import sample_process
+from bench.progress import ProgressBars
 from bench.server import open_relay_server
+from signaling.server import run_server
+from signaling.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 400  # a cold kernel cache takes minutes
@@ -168,3 +176,39 @@ async def test_a_relay_that_cannot_start_is_an_error(monkeypatch):
     with pytest.raises(BenchError, match="the relay did not start"):
         async with open_relay_server(RelayOptions(pin=False)):
             pass
+
+
+async def test_a_trial_in_which_the_relay_ends_peers_has_failed_and_the_search_goes_on():
+    settings = load_settings(
+        {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "stop_seconds": 2.0}, None
+    )
+    with trio.fail_after(TIMEOUT_S):
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(partial(run_server, settings))
+            router = running.service.router
+            options = ForwardOptions(
+                publishers=1,
+                subscribers=2,
+                rate=2000.0,
+                duration_s=0.1,
+                ramp_s=0.1,
+                search=True,
+                max_latency_ms=10_000.0,
+                relay=RelayOptions(url=f"{running.url.replace('http', 'ws')}/ws", pin=False, spin=False),
+            )
+
+            async def end_a_peer() -> None:
+                while not router.statistics().verdicts["route_sent"]:  # noqa: ASYNC110 - a trial tells nobody
+                    await trio.sleep(0.01)
+                next(iter(router.peers.values())).close("for a test")
+
+            nursery.start_soon(end_a_peer)
+            with ProgressBars(Console(file=io.StringIO())) as progress:
+                result = await run_forward(options, progress)
+            nursery.cancel_scope.cancel()
+    first, *others = result.trials
+    assert not first.good
+    assert "for a test" in first.peers_lost
+    assert [trial.peers_lost for trial in others] == [""] * len(others)
+    assert any(trial.good for trial in others)
+    assert any("for a test" in note and "fresh peers" in note for note in result.notes())

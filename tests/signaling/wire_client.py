@@ -114,10 +114,10 @@ async def connected(url: str, **options: object) -> AsyncIterator[Client]:
     }
     async with open_websocket_url(address, **options) as socket:
         client = Client(socket)
-        first, _ = await client.receive()
-        assert isinstance(first, Welcome), first
-        client.welcome = first
         try:
+            first, _ = await client.receive()
+            assert isinstance(first, Welcome), first
+            client.welcome = first
             yield client
         finally:
             # The library leaves the socket open when the server has closed first.

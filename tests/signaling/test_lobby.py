@@ -54,10 +54,10 @@ def test_an_event_becomes_the_message_of_the_table() -> None:
     )
 
 
-class Microphone:
+class Camera:
     """As much of a relay's track as a lobby looks at."""
 
-    id, kind, muted = "t-1", "audio", False
+    id, kind, muted, audio_slots = "t-1", "video", False, None
 
     def set_muted(self, muted: bool) -> None:
         self.muted = muted
@@ -65,7 +65,7 @@ class Microphone:
 
 def test_a_snapshot_shows_every_change_made_before_it() -> None:
     lobbies = Lobbies(Bus(), on_audio=lambda _: None)
-    ada, track = Guest("Ada").participant, Microphone()
+    ada, track = Guest("Ada").participant, Camera()
     lobby = lobbies.enter("garden", ada)
 
     def shown() -> tuple[str, list[tuple[str, bool]]]:
@@ -75,10 +75,10 @@ def test_a_snapshot_shows_every_change_made_before_it() -> None:
     assert shown() == ("Ada", [])
     lobby.rename(ada, "Ada L.")
     assert shown() == ("Ada L.", [])
-    lobby.publish(ada, track, "microphone")
-    assert shown() == ("Ada L.", [("microphone", False)])
+    lobby.publish(ada, track, "camera")
+    assert shown() == ("Ada L.", [("camera", False)])
     lobby.set_muted(ada, track.id, muted=True)
-    assert shown() == ("Ada L.", [("microphone", True)])
+    assert shown() == ("Ada L.", [("camera", True)])
     lobby.unpublish(ada, track.id)
     assert shown() == ("Ada L.", [])
     assert lobby.snapshot(ada).participants[0] is lobby.snapshot(ada).participants[0]
@@ -88,7 +88,7 @@ def test_who_comes_back_brings_no_tracks_along() -> None:
     lobbies = Lobbies(Bus(), on_audio=lambda _: None)
     ada = Guest("Ada").participant
     lobby = lobbies.enter("garden", ada)
-    lobby.publish(ada, Microphone(), "microphone")
+    lobby.publish(ada, Camera(), "camera")
     assert lobby.snapshot(ada).participants[0].tracks
     lobbies.leave(lobby, ada, "moved")
     assert not lobbies.enter("hall", ada).snapshot(ada).participants[0].tracks

@@ -100,6 +100,12 @@ ScenarioRun = Callable[[ProgressBars], Awaitable[ScenarioResult]]
 """A scenario whose options are known: `functools.partial(run_forward, options)`."""
 
 
+def command_line(arguments: list[str]) -> str:
+    """What to type to do the same again: `python -m bench x` and `relay bench x` are one command."""
+    scenario = arguments[1:] if arguments[:1] == ["bench"] else arguments
+    return shlex.join(["relay", "bench", *scenario])
+
+
 @dataclass(frozen=True)
 class Record:
     """A result with where, when and how it was measured."""
@@ -107,7 +113,7 @@ class Record:
     result: ScenarioResult
     machine: Machine
     created: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
-    command: str = field(default_factory=lambda: shlex.join(["relay", "bench", *sys.argv[1:]]))
+    command: str = field(default_factory=lambda: command_line(sys.argv[1:]))
 
     def to_json(self) -> dict[str, Any]:
         """Return what the file holds."""

@@ -25,7 +25,7 @@ from bench.result import (
     server_cost,
     summarize_run,
 )
-from bench.scenario import SCHEMA, Better, Reading, Record
+from bench.scenario import SCHEMA, Better, Reading, Record, command_line
 from bench.tables import Counter, Series
 
 QUIET = GeneratorCost(
@@ -200,3 +200,8 @@ def test_a_search_that_the_generator_ended_says_so():
 
 def test_percentiles_of_nothing_are_nan():
     assert math.isnan(_run(_loop(delivered=0)).latency.p50_ns)
+
+
+@pytest.mark.parametrize("arguments", [["bench", "forward", "--rate", "5"], ["forward", "--rate", "5"]])
+def test_the_command_is_told_as_it_can_be_typed(arguments):
+    assert command_line(arguments) == "relay bench forward --rate 5"

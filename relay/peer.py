@@ -32,7 +32,7 @@ from relay.offer import parse_offer
 from relay.offered import Offer, OfferedSection
 from relay.payloads import negotiate_codecs
 from relay.source import Kind, Source
-from relay.subscription import Subscription
+from relay.subscription import SsrcPrefixes, Subscription
 from relay.track import Track
 from relay.transport import Transport
 from relay.worker import Worker
@@ -92,6 +92,7 @@ class Peer:
         self._sections: dict[str, Section] = {}
         self._kinds_by_payload_type: dict[int, str] = {}
         self._repair_payload_types: frozenset[int] = frozenset()
+        self._ssrc_prefixes = SsrcPrefixes()
         self._session_id = secrets.randbits(62)
         self._answers = 0
         self._events_in, self.events = trio.open_memory_channel[PeerEvent](EVENT_BUFFER)
@@ -155,6 +156,8 @@ class Peer:
             for section in offer.sections
         ]
         self._require_rows(plans)
+        if self._ssrc_prefixes.left < 2 * len(plans):  # a stream, and one for its repairs
+            raise CapacityError("this connection has used up its stream numbers; make a new one")
         if offer.transport is not None:
             self.transport.accept(offer.transport, time.monotonic_ns())
             if self.state is PeerState.NEW:
@@ -312,6 +315,7 @@ class Peer:
                 worker=self.worker,
                 peer=self.row,
                 peer_id=self.id,
+                prefixes=self._ssrc_prefixes,
                 mid=plan.offered.mid,
                 kind=section.kind,
                 repaired=repaired,

@@ -1,12 +1,38 @@
 """A stream the relay sends to one peer in one section, and what it carries at present."""
 
 import secrets
+from typing import Final
 
 from media.operations import Operation
 from media.tables import NONE
 from relay.mirror import CLOCK_RATES_HZ
 from relay.source import Kind, Source
 from relay.worker import Row, Worker
+
+PREFIXES: Final = 0xFFFF
+
+
+class SsrcPrefixes:
+    """High halves of the SSRCs one peer is sent, from a random one on, and none of them twice.
+
+    A stream that took the SSRC of an earlier one would begin its numbering anew under the same keys, and an AES-GCM nonce
+    that is used for two packets gives the key away (RFC 7714 section 10).
+    """
+
+    def __init__(self) -> None:
+        self._first = secrets.randbelow(PREFIXES)
+        self._taken = 0
+
+    @property
+    def left(self) -> int:
+        """How many may still be taken."""
+        return PREFIXES - self._taken
+
+    def take(self) -> int:
+        """Return one, from 1 to 65535. There must be one left."""
+        assert self._taken < PREFIXES
+        self._taken += 1
+        return (self._first + self._taken) % PREFIXES + 1
 
 
 class Subscription:
@@ -25,13 +51,13 @@ class Subscription:
         kind: Kind,
         repaired: bool,
         source: Source | None,
+        prefixes: "SsrcPrefixes",
     ) -> None:
         self._worker = worker
         self._row = worker.take_row(Operation.CLOSE_OUTBOUND)
         # The row stands in the low bits, so that feedback about an SSRC finds its row without a search.
-        prefixes = secrets.SystemRandom().sample(range(1, 1 << 16), 2)
-        self.ssrc, rtx_ssrc = ((prefix << 16) | self._row.index for prefix in prefixes)
-        self.rtx_ssrc = rtx_ssrc if repaired else 0
+        self.ssrc = prefixes.take() << 16 | self._row.index
+        self.rtx_ssrc = prefixes.take() << 16 | self._row.index if repaired else 0
         self.cname = source.stream_id if source is not None else peer_id
         self.stream_id = source.stream_id if source is not None else f"parked-{mid}"
         self.track_id = source.id if source is not None else f"parked-{mid}"

@@ -1,5 +1,6 @@
 """A peer's public face: offers section by section, tracks, attachment."""
 
+import re
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from waiting import commands_applied, rows_in_use, wait_verdict
 
 from media.state import Capacity
 from relay import (
+    CapacityError,
     LocalProtocolError,
     PeerState,
     RemoteProtocolError,
@@ -180,6 +182,24 @@ async def test_subscribers_are_counted_whichever_worker_they_live_on(config):
             await commands_applied(router)
             assert track.statistics().subscribers == 0
             assert sum(worker["track"] for worker in rows_in_use(router)) == 1
+
+
+async def test_no_ssrc_is_ever_used_twice_under_the_keys_of_a_peer(monkeypatch):
+    monkeypatch.setattr("relay.subscription.PREFIXES", 21)
+    few = replace(LOOPBACK, workers=1, capacity=Capacity(outbound=2))
+    with trio.fail_after(8):
+        async with open_relay(few) as router, open_peer(router) as ada, open_peer(router) as bob:
+            (track,) = ada.publish(video("0", "sendonly", ssrc=1))
+            sent: list[str] = []
+            for number in range(20):
+                mid = str(number)
+                result = bob.offer(video(mid, "recvonly"), subscribe={mid: track})
+                sent += re.findall(r"a=ssrc:(\d+) cname", result.sdp)
+                await commands_applied(router)
+            with pytest.raises(CapacityError, match="make a new one"):
+                bob.offer(video("last", "recvonly"), subscribe={"last": track})
+            assert len(sent) == len(set(sent)) == 20
+            assert bob.relay_peer.state is not PeerState.CLOSED
 
 
 async def test_row_that_is_used_again_brings_nothing_of_its_former_life():

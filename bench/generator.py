@@ -39,7 +39,7 @@ from bench.tables import (
     Series,
 )
 from media.native import IOVEC, MMSGHDR, POLLFD, TIMESPEC
-from relay.scheduling import short_slice
+from relay.scheduling import favoured
 
 CONSENT_INTERVAL_NS: Final = 5_000_000_000  # per peer, RFC 7675 section 5.1
 DRAIN_NS: Final = 500_000_000
@@ -161,8 +161,10 @@ class Run:
 
     async def _run(self, cpu: int | None) -> None:
         def thread() -> None:
-            # Where the loop shares its core with handshakes, it must not wait for them.
-            with pinned_thread(cpu), short_slice():
+            # Where the loop shares its core with handshakes, it must not wait for them. One that never sleeps would
+            # leave them nothing, were it a real-time thread.
+            sleeps = self._load.schedule["spin_ns"][0] == 0
+            with pinned_thread(cpu), favoured(real_time=bool(sleeps)):
                 run_load(self._load)
 
         await trio.to_thread.run_sync(thread, thread_name="bench loop")

@@ -62,6 +62,9 @@ getsockopt: Any = types.ExternalFunction(
 read: Any = types.ExternalFunction("read", types.intp(types.int32, types.uintp, types.uintp))
 write: Any = types.ExternalFunction("write", types.intp(types.int32, types.uintp, types.uintp))
 clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uintp))
+sched_setscheduler: Any = types.ExternalFunction(
+    "sched_setscheduler", types.int32(types.int32, types.int32, types.uintp)
+)
 memcpy: Any = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 memmove: Any = types.ExternalFunction("memmove", types.uintp(types.uintp, types.uintp, types.uintp))
 
@@ -69,6 +72,10 @@ MSG_DONTWAIT = 0x40
 MSG_TRUNC = 0x20
 CLOCK_REALTIME = 0
 CLOCK_MONOTONIC = 1
+CLOCK_THREAD_CPUTIME_ID = 3
+SCHED_OTHER = 0
+SCHED_RR = 2
+SCHED_RESET_ON_FORK = 0x40000000
 POLLIN = 1
 EINTR = 4
 EIO = 5

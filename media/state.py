@@ -103,6 +103,7 @@ class WorkerMemory:
         wake_fd: int,
         event_fd: int,
         keyframe_interval_ns: int,
+        real_time: bool = False,
     ) -> None:
         self.capacity = capacity
         self.peers: Array = np.zeros(capacity.peers, PEER)
@@ -163,6 +164,7 @@ class WorkerMemory:
                 "address_mask": capacity.addresses - 1,
                 "history_capacity": capacity.history,
                 "keyframe_interval_ns": keyframe_interval_ns,
+                "real_time_wanted": real_time,
                 "segmentation": 1,
                 "send_limit": SEND_EAGERLY,
                 "peers": self.peers.ctypes.data,

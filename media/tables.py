@@ -403,6 +403,12 @@ CONTEXT = np.dtype(
         ("busy_ns", "i8"),  # time not asleep, up to the last tick or sleep
         ("awake_since_ns", "i8"),  # from when on it is not in busy_ns yet
         ("received", "i8"),  # datagrams
+        # Priority (media.priority).
+        ("real_time_wanted", "i8"),  # 1 until the system has refused it
+        ("real_time", "i8"),  # 1 while the thread is a real-time one
+        ("priority_since_ns", "i8"),  # start of the window, and the thread's processor time then
+        ("priority_cpu_ns", "i8"),
+        ("calm_windows", "i8"),  # in a row
         # Overload (media.overload).
         ("shedding", "i8"),  # packets of this grade and below go to nobody; 0: all are forwarded
         ("shed_tracks", "i8"),  # tracks withheld, also those that still wait for their turn to come back

@@ -40,6 +40,7 @@ from media.native import (
     write,
 )
 from media.overload import note_batch, watch_load
+from media.priority import ask_for_real_time, watch_priority
 from media.reports import send_reports
 from media.ring import release_slot, slot_to_read
 from media.send import MESSAGE_SIZE, flush_sends
@@ -85,6 +86,8 @@ def run_worker(address: int) -> None:
     context.next_tick_ns = context.now_ns + TICK_NS
     context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
     context.awake_since_ns = context.now_ns
+    if context.real_time_wanted != 0:
+        ask_for_real_time(context)
     while context.stopping == 0:
         apply_commands(context)
         received = _receive_batch(context)
@@ -206,6 +209,7 @@ def _tick(context: Any) -> None:
     context.busy_ns += context.now_ns - context.awake_since_ns
     context.awake_since_ns = context.now_ns
     watch_load(context)
+    watch_priority(context)
     if context.repairs_pending != 0:
         context.repairs_pending = 0
         for row in range(context.inbound_limit):

@@ -59,6 +59,8 @@ class RelayConfig:
     """Peers of all workers together; a new one beyond is refused. Default: as many as the tables hold."""
     max_outbound_streams: int | None = None
     """Likewise streams to subscribers: while this many are in use, no new peer is taken."""
+    real_time: bool = True
+    """Whether workers ask for real-time scheduling while they are not busy, where the system allows it."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class WorkerStatistics:
     shed_tracks: int
     queue_wait_ms: float
     """The shortest wait in the receive queue, during the last 50 ms."""
+    real_time: bool
+    """Whether its thread is a real-time one now (`media.priority`)."""
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,7 @@ class Router:
                 shedding=worker.shedding,
                 shed_tracks=worker.shed_tracks,
                 queue_wait_ms=worker.queue_wait_ms,
+                real_time=worker.is_real_time,
             )
             for worker, load in zip(self.workers, self._admission.loads, strict=True)
         )
@@ -298,7 +303,8 @@ class Router:
 
 
 def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
-    number = config.workers if config.workers is not None else max(1, (os.cpu_count() or 1) - 1)
+    cores = len(os.sched_getaffinity(0))
+    number = config.workers if config.workers is not None else max(1, cores - 1)
     if not 1 <= number <= 64:
         raise LocalProtocolError(f"{number} workers asked for; expected 1 to 64")
     if config.udp_port and config.udp_port + number > 65536:
@@ -315,6 +321,7 @@ def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
                     capacity=config.capacity,
                     socket=socket,
                     keyframe_interval_ns=config.keyframe_interval_ms * 1_000_000,
+                    real_time=config.real_time,
                 )
             )
     except BaseException:

@@ -26,7 +26,7 @@ from media.verdicts import Verdict
 from media.worker import run_worker
 from relay.errors import CapacityError
 from relay.overload import SHED_VERDICTS, OverloadEvent, OverloadWatch
-from relay.scheduling import short_slice
+from relay.scheduling import favoured
 from relay.stun import Address
 from relay.udp import decode_address
 
@@ -75,6 +75,7 @@ class Worker:
         capacity: Capacity,
         socket: socketlib.socket,
         keyframe_interval_ns: int,
+        real_time: bool,
     ) -> None:
         self.index = index
         self.socket = socket
@@ -89,6 +90,7 @@ class Worker:
             wake_fd=self._wake_fd,
             event_fd=self._event_fd,
             keyframe_interval_ns=keyframe_interval_ns,
+            real_time=real_time,
         )
         # Columns asked for again and again: looking one up in the table takes longer than reading it.
         self._now_ns = self.memory.context["now_ns"]
@@ -138,7 +140,9 @@ class Worker:
 
     async def _run_kernel(self) -> None:
         def run() -> None:
-            with short_slice():  # where it shares its core with our own handshakes, packets go first
+            # Where it shares its core with our own handshakes, packets go first.
+            with favoured() as ours:
+                self.memory.context["real_time_wanted"] &= ours
                 run_worker(self.memory.address)
 
         # A limiter of its own: as many threads as workers, whatever else the program runs in threads.
@@ -268,6 +272,11 @@ class Worker:
     def shedding(self) -> int:
         """The grade up to which packets are shed, 0 none (`media.overload`)."""
         return int(self.memory.context["shedding"][0])
+
+    @property
+    def is_real_time(self) -> bool:
+        """Whether its thread is a real-time one now (`media.priority`)."""
+        return bool(self.memory.context["real_time"][0])
 
     @property
     def shed_tracks(self) -> int:

@@ -140,6 +140,7 @@ def system_info(service: Service) -> dict[str, Any]:
                     "shedding": worker.shedding,
                     "shed_tracks": worker.shed_tracks,
                     "queue_wait_ms": round(worker.queue_wait_ms, 3),
+                    "real_time": worker.real_time,
                     "control_datagrams_dropped": worker.control_datagrams_dropped,
                     "datagrams_dropped": worker.datagrams_dropped,
                 }

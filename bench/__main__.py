@@ -73,6 +73,13 @@ def forward(
     max_latency: Annotated[
         float, typer.Option(help="With --search: milliseconds of p99 above which a rate is too high.")
     ] = 20.0,
+    gro: Annotated[
+        bool,
+        typer.Option(
+            "--gro",
+            help="Let subscribers take runs of packets whole (UDP_GRO): as if the network card cut them, not the relay's core.",
+        ),
+    ] = False,
 ) -> ScenarioRun:
     """Forward packets from publishers to subscribers: how many, how fast, at what cost.
 
@@ -103,6 +110,7 @@ def forward(
         search=search,
         load=load,
         max_latency_ms=max_latency,
+        gro=gro,
         relay=relay,
     )
     return partial(run_forward, options)

@@ -37,6 +37,7 @@ class ForwardOptions:
     load: float = 0.5
     max_latency_ms: float = 20.0
     preset: Preset | None = None
+    gro: bool = False  # subscribers take runs of packets whole
     fit: bool = False  # take as many subscribers of the preset as FIT_SHARE of the send floor feeds
     relay: RelayOptions = field(default_factory=RelayOptions)
 
@@ -137,5 +138,6 @@ class ForwardOptions:
             "search": self.search,
             "load": self.load,
             "max_latency_ms": self.max_latency_ms,
+            "gro": self.gro,
             **self.relay.describe(),
         }

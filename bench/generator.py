@@ -16,7 +16,7 @@ import numpy as np
 import trio
 
 from bench.histogram import BUCKETS, Int64Array
-from bench.loop import Load, run_load
+from bench.loop import CONTROL_BYTES, Load, run_load
 from bench.machine import pinned_thread
 from bench.native import EPOLL_EVENT
 from bench.options import SPIN_FOREVER_NS
@@ -33,12 +33,13 @@ from bench.tables import (
     PROBE,
     PUBLISHER,
     RECEIVE_BATCH,
+    RECEIVE_SLOT_BYTES,
     SCHEDULE,
     SLOT_BYTES,
     Counter,
     Series,
 )
-from media.native import IOVEC, MMSGHDR, POLLFD, TIMESPEC
+from media.native import IOVEC, MMSGHDR, POLLFD, SEGMENT_CONTROL, TIMESPEC
 from relay.scheduling import favoured
 
 CONSENT_INTERVAL_NS: Final = 5_000_000_000  # per peer, RFC 7675 section 5.1
@@ -200,13 +201,16 @@ class Generator:
             self._consents[row, : len(peer.consent)] = np.frombuffer(peer.consent, np.uint8)
             self._endpoint_of_fd[peer.fd] = row
             self._epoll.register(peer.fd, select.EPOLLIN | select.EPOLLET)
-        self._received = np.zeros((RECEIVE_BATCH, SLOT_BYTES), np.uint8)
+        self._received = np.zeros((RECEIVE_BATCH, RECEIVE_SLOT_BYTES), np.uint8)
         self._vectors = np.zeros(RECEIVE_BATCH, IOVEC)
-        self._vectors["base"] = self._received.ctypes.data + np.arange(RECEIVE_BATCH) * SLOT_BYTES
-        self._vectors["length"] = SLOT_BYTES
+        self._vectors["base"] = self._received.ctypes.data + np.arange(RECEIVE_BATCH) * RECEIVE_SLOT_BYTES
+        self._vectors["length"] = RECEIVE_SLOT_BYTES
+        self._controls = np.zeros(RECEIVE_BATCH, SEGMENT_CONTROL)
         self._headers = np.zeros(RECEIVE_BATCH, MMSGHDR)
         self._headers["iov"] = self._vectors.ctypes.data + np.arange(RECEIVE_BATCH) * IOVEC.itemsize
         self._headers["iov_count"] = 1
+        self._headers["control"] = self._controls.ctypes.data + np.arange(RECEIVE_BATCH) * CONTROL_BYTES
+        self._headers["control_length"] = CONTROL_BYTES
 
     def __enter__(self) -> Self:
         return self
@@ -260,6 +264,7 @@ class Generator:
             consents=self._consents,
             events=np.zeros(EVENT_BATCH, EPOLL_EVENT),
             headers=self._headers,
+            controls=self._controls,
             received=self._received,
             outgoing=np.zeros(SLOT_BYTES, np.uint8),
             probe=np.zeros(1, PROBE),

@@ -37,6 +37,7 @@ from media.native import (
     CLOCK_MONOTONIC,
     MSG_DONTWAIT,
     POLLIN,
+    SEGMENT_CONTROL,
     clock_ns,
     memcpy,
     ppoll,
@@ -50,6 +51,7 @@ Int = Any  # int64 to numba, int to the interpreter
 Flag = Any  # likewise for bool
 
 PROBE_BYTES = PROBE.itemsize
+CONTROL_BYTES = SEGMENT_CONTROL.itemsize
 RTP_HEADER_BYTES = 12
 MARKER = 0x80
 VP8_START = 0x10  # of the payload descriptor, RFC 7741 section 4.2: a partition, here a frame, begins
@@ -71,8 +73,9 @@ class Load(NamedTuple):
     flows: Array  # (S, P) FLOW
     consents: Array  # (E, CONSENT_BYTES) uint8
     events: Array  # (EVENT_BATCH,) EPOLL_EVENT
-    headers: Array  # (B,) MMSGHDR, pointing at `received`
-    received: Array  # (B, SLOT_BYTES) uint8
+    headers: Array  # (B,) MMSGHDR, pointing at `received` and `controls`
+    controls: Array  # (B,) SEGMENT_CONTROL
+    received: Array  # (B, RECEIVE_SLOT_BYTES) uint8
     outgoing: Array  # (SLOT_BYTES,) uint8
     probe: Array  # (1,) PROBE
     length: Array  # (1,) int32
@@ -225,17 +228,34 @@ def _drain_endpoint(load: Load, row: Int) -> None:
             return
         now = clock_ns(load.timespec, CLOCK_MONOTONIC)
         for i in range(count):
-            _take_datagram(load, row, i, now)
+            _take_run(load, row, i, now)
         _send_due(load, now)
         if count < RECEIVE_BATCH:
             return
 
 
 @helper
-def _take_datagram(load: Load, row: Int, slot: Int, now: Int) -> None:
+def _take_run(load: Load, row: Int, slot: Int, now: Int) -> None:
+    """Take the datagrams that one receive slot holds: one, or a run of which only the last may be shorter (UDP_GRO)."""
+    header = load.headers[slot]
+    length = np.int64(header.length)
+    segment = np.int64(load.controls[slot].segment) if header.control_length > 0 else length
+    header.control_length = CONTROL_BYTES
+    at = np.int64(0)
+    while at < length:
+        end = min(at + max(segment, 1), length)
+        _take_datagram(load, row, load.received[slot, at:end], now)
+        at = end
+
+
+@helper
+def _take_datagram(load: Load, row: Int, packet: Array, now: Int) -> None:
     """Sort one datagram by its first bytes (RFC 7983, RFC 5761) and count it."""
-    counters, packet = load.counters, load.received[slot]
-    length = np.int64(load.headers[slot].length)
+    counters = load.counters
+    length = np.int64(packet.size)
+    if length < 2:
+        counters[Counter.OTHER] += 1
+        return
     first, second = packet[0], packet[1]
     if length < RTP_HEADER_BYTES or first >= 192 or 3 < first < 20 or 63 < first < 128:
         counters[Counter.OTHER] += 1

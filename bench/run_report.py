@@ -11,6 +11,7 @@ from bench.scenario import Better, Reading
 def describe_traffic(options: Mapping[str, Any]) -> str:
     """Say who sends what to whom."""
     bursts = f" in frames of {options['burst']}" if options["burst"] > 1 else ""
+    bursts += " taken in runs" if options["gro"] else ""
     return (
         f"{options['publishers']} publishers x {options['subscribers']} subscribers, {options['kind']}, "
         f"{options['size']}-byte RTP packets{bursts}, SRTP {options['profile']}"

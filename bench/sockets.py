@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from media.native import SOL_UDP, UDP_GRO
+
 RECEIVE_BUFFER_BYTES: Final = (
     4 << 20
 )  # seconds of one subscriber's traffic: a drop here would look like the relay's
@@ -26,6 +28,14 @@ def open_media_socket(family: socket.AddressFamily, host: str) -> socket.socket:
         media.close()
         raise
     return media
+
+
+def receive_runs(media: socket.socket) -> None:
+    """Let the system deliver packets of one length that arrive together as one (UDP_GRO, udp(7)).
+
+    Those sent as one (UDP_SEGMENT) are then not cut on loopback, as they are not by a sender whose network card cuts.
+    """
+    media.setsockopt(SOL_UDP, UDP_GRO, 1)
 
 
 def raw_address(address: tuple[str, int]) -> bytes:

@@ -23,6 +23,7 @@ from bench.peer import PeerSettings
 from bench.progress import ProgressBars
 from bench.result import Floor, summarize_latency
 from bench.server import RelayServer, open_relay_server
+from bench.sockets import receive_runs
 from relay.certificate import Certificate
 
 FLOOR_S: Final = 1.0
@@ -63,6 +64,9 @@ async def open_stage(options: ForwardOptions, progress: ProgressBars) -> AsyncGe
                 open_peers(settings, options.publishers, options.subscribers, phase)
             )
         setup_s = trio.current_time() - began_s
+        if options.gro:
+            for peer in peers.subscribers:
+                receive_runs(peer.socket)
         generator = owned.enter_context(
             Generator(
                 [peer.as_sender() for peer in peers.publishers],

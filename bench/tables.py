@@ -9,7 +9,10 @@ from typing import Final
 
 import numpy as np
 
-SLOT_BYTES: Final = 2048  # a receive or send slot
+SLOT_BYTES: Final = 2048  # a packet to be sent
+RECEIVE_SLOT_BYTES: Final = (
+    1057 * 64
+)  # a run of packets received at once; an odd number of cache lines spreads slots
 RECEIVE_BATCH: Final = 32  # datagrams per recvmmsg: a socket rarely holds more, and 64 KiB stays in L2
 EVENT_BATCH: Final = 256  # sockets per epoll_wait
 CONSENT_BYTES: Final = 256  # a STUN binding request with credentials is about 110

@@ -90,6 +90,7 @@ SIOCGSTAMPNS = 0x8907
 """Asks when the datagram read last had arrived, in CLOCK_REALTIME (socket(7)); a timespec of 64-bit Linux."""
 SOL_UDP = 17
 UDP_SEGMENT = 103
+UDP_GRO = 104
 AF_INET = 2
 AF_INET6 = 10
 

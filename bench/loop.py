@@ -242,10 +242,12 @@ def _take_run(load: Load, row: Int, slot: Int, now: Int) -> None:
     segment = np.int64(load.controls[slot].segment) if header.control_length > 0 else length
     header.control_length = CONTROL_BYTES
     at = np.int64(0)
-    while at < length:
+    while True:  # an empty datagram is one too
         end = min(at + max(segment, 1), length)
         _take_datagram(load, row, load.received[slot, at:end], now)
         at = end
+        if at >= length:
+            return
 
 
 @helper

@@ -13,9 +13,10 @@ from bench.generator import Generator, Receiver, Traffic
 from bench.histogram import percentiles_ns
 from bench.loop import deadline_ns
 from bench.payload import PayloadKind
-from bench.sockets import open_media_socket
+from bench.sockets import open_media_socket, receive_runs
 from bench.tables import SCHEDULE, Counter, Series
 from media.jit import python_function
+from media.native import SOL_UDP, UDP_SEGMENT
 from media.srtp import SrtpProfile
 
 TIMEOUT_S = 60  # of these, most is compiling when the cache is cold
@@ -192,6 +193,24 @@ async def test_other_datagrams_are_sorted_and_counted_and_consent_is_sent():
             counter: len(datagrams) for counter, datagrams in odd.items()
         }
         assert far.recv(100) == consent
+
+
+async def test_a_run_received_whole_is_taken_apart():
+    with ExitStack() as owned:
+        reflector = Reflector(owned, 1, SrtpProfile.AEAD_AES_128_GCM)
+        near, far = (owned.enter_context(open_media_socket(socket.AF_INET, "127.0.0.1")) for _ in range(2))
+        near.connect(far.getsockname())
+        receive_runs(near)
+        report = b"\x80\xc8" + bytes(26)
+        segment = (SOL_UDP, UDP_SEGMENT, len(report).to_bytes(2, "little"))
+        run_of_five = [report] * 4 + [b"\x81\xcd" + bytes(10)]  # the last one may be shorter
+        far.sendmsg(run_of_five, [segment], 0, near.getsockname())
+        assert len(near.recv(2_000, socket.MSG_PEEK)) == sum(map(len, run_of_five))  # it did come whole
+        receivers = [Receiver(near.fileno(), reflector.receivers[0].session), *reflector.receivers]
+        with trio.fail_after(TIMEOUT_S), Generator([reflector.sender], receivers) as generator:
+            async with generator.run(Traffic(100, 120, 0, 0.1)) as run:
+                result = await run.result()
+        assert result.counters[Counter.RTCP] == len(run_of_five)
 
 
 async def test_consent_goes_round_all_peers_however_short_the_runs():

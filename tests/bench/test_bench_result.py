@@ -66,6 +66,7 @@ def _result(*runs):
             "kind": "audio",
             "size": 120,
             "burst": 1,
+            "gro": False,
             "preset": None,
             "search": False,
             "workers": 1,

@@ -238,10 +238,10 @@ def _drain_endpoint(load: Load, row: Int) -> None:
 def _take_run(load: Load, row: Int, slot: Int, now: Int) -> None:
     """Take the datagrams that one receive slot holds: one, or a run of which only the last may be shorter (UDP_GRO)."""
     header = load.headers[slot]
-    length = np.int64(header.length)
-    segment = np.int64(load.controls[slot].segment) if header.control_length > 0 else length
+    length: Int = np.int64(header.length)
+    segment: Int = np.int64(load.controls[slot].segment) if header.control_length > 0 else length
     header.control_length = CONTROL_BYTES
-    at = np.int64(0)
+    at: Int = np.int64(0)
     while True:  # an empty datagram is one too
         end = min(at + max(segment, 1), length)
         _take_datagram(load, row, load.received[slot, at:end], now)

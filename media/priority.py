@@ -1,4 +1,4 @@
-"""Real-time scheduling of a worker's thread, as long as it leaves its core to others half of the time.
+"""Real-time scheduling of a worker's thread, as long as it leaves others enough of its core.
 
 A real-time thread (SCHED_RR) that wakes runs at once, whatever Python does on its core; an ordinary one waits for the end
 of a slice, up to a scheduler's tick. But a real-time thread that works all the time leaves a twentieth of the core to

@@ -39,7 +39,12 @@ def small_worker():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
         udp.bind(("127.0.0.1", 0))
         worker = Worker(
-            index=0, shared=SharedMemory(1, SMALL), capacity=SMALL, socket=udp, keyframe_interval_ns=1
+            index=0,
+            shared=SharedMemory(1, SMALL),
+            capacity=SMALL,
+            socket=udp,
+            keyframe_interval_ns=1,
+            real_time=False,
         )
         yield worker
         worker.release()

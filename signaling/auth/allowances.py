@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-#: An entry is some 300 bytes.
+#: An entry is some 220 bytes.
 DEFAULT_CAPACITY = 10_000
 
 

@@ -111,11 +111,12 @@ class _Budget:
             return items if len(value) <= MAX_ITEMS else [*items, LEFT_OUT]
         if value is None or isinstance(value, bool):
             return value
-        if (
-            isinstance(value, int | float) and abs(value) < 10**18
-        ):  # NaN and infinity are not JSON: written as text
+        if isinstance(value, int | float) and abs(value) < 10**18:
             self._left -= 20
             return value
+        if isinstance(value, int):
+            return LEFT_OUT
+        # Whatever is left becomes text: times, enums, and NaN and infinity, for which JSON has no word.
         text = safe_text(HIDDEN if isinstance(value, bytes | bytearray) else str(value))
         self._left -= len(text)
         return text

@@ -42,11 +42,6 @@ class Grants:
         """Return what somebody without a token may do where no token is asked for."""
         return cls()
 
-    @property
-    def restricted(self) -> bool:
-        """Whether anything is less than everything, for a client of this company."""
-        return self != Grants(company_id=self.company_id)
-
     def require(self, permission: Permission) -> None:
         """Return if it is granted.
 

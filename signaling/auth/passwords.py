@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import argon2
 import trio
 from argon2.exceptions import HashingError, InvalidHashError, VerificationError, VerifyMismatchError
+from argon2.low_level import error_to_str
 
 from signaling.auth.errors import PasswordFormatError, PasswordsBusyError
 from signaling.logs import get_logger
@@ -25,6 +26,8 @@ THREADS = 2
 WAITING = 64
 _SALT_BYTES = 16
 _HASH_BYTES = 32
+#: argon2 has one exception for all that goes wrong; this is the text of ARGON2_MEMORY_ALLOCATION_ERROR (argon2.h).
+_NO_MEMORY = error_to_str(-22)
 
 _log = get_logger(__name__)
 
@@ -140,13 +143,13 @@ class Passwords:
             self._hasher.verify(password_hash, secret)
         except VerifyMismatchError:
             return Verification(right=False)
-        except InvalidHashError:
+        except (InvalidHashError, UnicodeEncodeError, VerificationError) as error:
+            if str(error) == _NO_MEMORY:
+                raise PasswordsBusyError(
+                    "there is no memory to check a password with: try again later"
+                ) from None
             _log.error("a stored password hash is damaged: no password will match it until it is set anew")
             return Verification(right=False)
-        except VerificationError as error:
-            raise PasswordsBusyError(
-                f"the password could not be checked ({error}): try again later"
-            ) from None
         if not self._hasher.check_needs_rehash(password_hash):
             return Verification(right=True)
         try:

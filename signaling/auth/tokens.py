@@ -29,10 +29,9 @@ from signaling.auth.grants import Grants
 from signaling.auth.token_key import TokenKey
 from signaling.messages.model import LobbyName, Name
 
-#: Ten times the largest that this module makes.
+#: A little more than the largest that this module makes (7.5 kB, of names in emoji); the usual one has 300.
 MAX_TOKEN_LENGTH = 8192
 MAX_IDENTITY_LENGTH = 256
-MAX_LEEWAY_SECONDS = 600.0
 DEFAULT_LEEWAY_SECONDS = 30.0
 
 #: The last second of the year 9999, the last one that ``datetime`` has.
@@ -133,7 +132,7 @@ class Tokens:
         return jwt.encode(shown, self._key.signing, algorithm=self._key.algorithm)
 
     def verify(self, token_untrusted: str, now: datetime) -> Grants:
-        """Return what the token allows at this time (aware). Cost: some 20 us with HS256, 150 us with EdDSA.
+        """Return what the token allows at this time (aware). Cost: 70 us with HS256, 160 us with EdDSA.
 
         Raises: TokenError ``token_expired`` or ``token_invalid``.
         """

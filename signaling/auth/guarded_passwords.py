@@ -60,16 +60,12 @@ class GuardedPasswords:
         prepare_password(password_untrusted)  # what cannot be a password is no guess
         address = attempts_key(client)
         owner = (subject, address)
-        known = owner in self._owners
         buckets: list[Bucket] = [(self._of_addresses, address, self._per_address)]
-        if (
-            password_hash is not None
-        ):  # what is no secret needs no limit of its own, and takes no secret's place
-            buckets.append(
-                (self._of_owners, owner, self._per_secret)
-                if known
-                else (self._of_secrets, subject, self._per_secret)
-            )
+        # What is no secret needs no limit of its own, and takes no secret's place.
+        if password_hash is not None and owner in self._owners:
+            buckets.append((self._of_owners, owner, self._per_secret))
+        elif password_hash is not None:
+            buckets.append((self._of_secrets, subject, self._per_secret))
         self._charge(buckets)
         try:
             verification = await self.passwords.verify(password_hash, password_untrusted)

@@ -34,8 +34,8 @@ MAX_TOKEN_LENGTH = 8192
 MAX_IDENTITY_LENGTH = 256
 DEFAULT_LEEWAY_SECONDS = 30.0
 
-#: The last second of the year 9999, the last one that ``datetime`` has.
-_LAST_SECOND = 253_402_300_799
+#: The beginning of the year 9999: with any leeway it is a time that ``datetime`` has.
+_LAST_SECOND = 253_370_764_800
 
 #: What PyJWT would accept besides (padding, white space) has no business here. An empty signature is let through, for
 #: the text about ``alg: none`` to be the one that explains it.

@@ -104,7 +104,7 @@ class LobbyUpdated(LobbyEvent):
 class LobbyClosed(LobbyEvent):
     """The lobby is no more: the last participant has left (``empty``), or somebody closed it."""
 
-    reason: str
+    reason: str = "empty"
 
 
 @dataclass(frozen=True, slots=True)

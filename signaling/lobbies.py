@@ -19,7 +19,7 @@ from signaling.chat import Chat
 from signaling.identifiers import new_id
 from signaling.lobby import Lobby
 from signaling.participant import Participant
-from signaling.replay import REPLAY_SECONDS, Replay
+from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS, Replay
 from signaling.storage import DropLobby, LobbyRecord, PutLobby, Store, StoreUnavailableError
 
 #: A restored lobby counts on from somewhere else, so that an event's number from before the restart means nothing.
@@ -61,6 +61,7 @@ class Lobbies:
         on_audio: Callable[[Lobby], None],
         capacity: int | None = None,
         replay_seconds: float = REPLAY_SECONDS,
+        replay_characters: int = REPLAY_CHARACTERS,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         #: Lobbies that were there at start-up.
@@ -73,6 +74,7 @@ class Lobbies:
         self._on_audio = on_audio
         self._capacity = capacity
         self._replay_seconds = replay_seconds
+        self._replay_characters = replay_characters
         self._clock = clock
         self._by_name: dict[tuple[str, str], Lobby] = {}
         self._by_id: dict[str, Lobby] = {}
@@ -248,7 +250,11 @@ class Lobbies:
             record,
             self._bus,
             chat=Chat(record.lobby_id, self._store, seq=chat_seq),
-            replay=Replay(first_seq=first_seq, max_seconds=self._replay_seconds),
+            replay=Replay(
+                first_seq=first_seq,
+                max_seconds=self._replay_seconds,
+                max_characters=self._replay_characters,
+            ),
             on_audio=self._on_audio,
             clock=self._clock,
         )

@@ -118,7 +118,8 @@ class Lobby:
     def remove(self, participant: Participant, reason: str) -> None:
         """Remove a participant with all its tracks; the others are told."""
         self._forget(participant)
-        self._happened(events.ParticipantGone(self.name, participant.participant_id, reason, **self._whose))
+        gone = events.ParticipantGone(self.name, participant.participant_id, reason, **self._whose)
+        self._happened(gone, but=participant)
 
     def suspend(self, participant: Participant) -> None:
         """Remove a participant who will be restored after a restart; nobody is told."""

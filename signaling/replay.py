@@ -11,9 +11,9 @@ from collections import deque
 
 #: Half of what waits for a client at most (``outbox.MAX_FRAMES``): others happen meanwhile.
 REPLAY_EVENTS = 512
-#: Characters; at most four bytes each, half of the default queue of a client.
+#: Four bytes each at most: half of a client's queue as it is by default.
 REPLAY_CHARACTERS = 512 * 1024
-#: The default patience with a lost client, and as long again for noticing that it is lost.
+#: For noticing that a client is lost; the patience with a lost one comes on top (``server.py``).
 REPLAY_SECONDS = 60.0
 
 

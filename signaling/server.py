@@ -25,6 +25,7 @@ from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
+from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
 from signaling.sessions import Sessions, open_sessions
 from signaling.settings import Settings
@@ -76,7 +77,15 @@ async def run_server(
         passwords = GuardedPasswords(Passwords())
         companies = Companies(store=kept, records=snapshot.companies)
         names = ProtectedNames(store=kept, guarded=passwords, records=snapshot.names)
-        lobbies = Lobbies(bus, store=kept, usage=companies.usage, on_audio=speaking.watch)
+        lobbies = Lobbies(
+            bus,
+            store=kept,
+            usage=companies.usage,
+            on_audio=speaking.watch,
+            replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
+            # Four bytes a character at most: what is replayed fits into half of a client's queue.
+            replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),
+        )
         gate = LobbyGate(
             lobbies=lobbies,
             names=names,

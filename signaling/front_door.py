@@ -39,7 +39,7 @@ MAX_PENDING = 256
 MAX_WEB = 256
 #: How many clients at once may be told that the server is full.
 MAX_REFUSING = 64
-STOP_REASON = "the server is shutting down"
+STOP_REASON = "the server is restarting or shutting down: reconnect and resume"
 
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"

@@ -7,15 +7,16 @@
 """
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
 import relay
+from signaling.address_limits import AddressLimits
 from signaling.bus import Bus
 from signaling.connection import Connection
 from signaling.counters import Counters
+from signaling.endpoints import Endpoint, Handler, RequestInfo
 from signaling.event_log import log_events
 from signaling.front_door import FrontDoor
 from signaling.listeners import open_listener
@@ -24,6 +25,7 @@ from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
 from signaling.report import Service
+from signaling.request_head import WEBSOCKET_PATH
 from signaling.sessions import Sessions, open_sessions
 from signaling.settings import Settings
 from signaling.speaking import SpeakingMonitor
@@ -83,11 +85,19 @@ async def run_server(
                 nursery.start_soon(publish_overloads, router, bus)
                 front_door = FrontDoor(
                     web_server=WebServer(make_web_app(service)),
-                    handle_websocket=_connection_handler(settings, sessions, counters),
-                    limits=_websocket_limits(settings),
+                    endpoints=[
+                        Endpoint(
+                            "clients",
+                            WEBSOCKET_PATH.decode(),
+                            _connection_handler(settings, sessions, counters),
+                            _websocket_limits(settings),
+                        )
+                    ],
                     keepalive_seconds=settings.keepalive_seconds,
                     max_connections=settings.max_connections,
+                    address_limits=AddressLimits(),
                     allowed_origins=settings.allowed_origins,
+                    send_timeout_seconds=settings.send_timeout_seconds,
                     counters=counters,
                 )
                 task_status.started(_running(settings, listener, service))
@@ -97,10 +107,8 @@ async def run_server(
                 nursery.cancel_scope.cancel()
 
 
-def _connection_handler(
-    settings: Settings, sessions: Sessions, counters: Counters
-) -> Callable[[WebSocket], Awaitable[None]]:
-    async def handle(socket: WebSocket) -> None:
+def _connection_handler(settings: Settings, sessions: Sessions, counters: Counters) -> Handler:
+    async def handle(socket: WebSocket, _: RequestInfo) -> None:
         connection = Connection(
             socket,
             sessions=sessions,

@@ -6,6 +6,7 @@ from typing import Any
 from signaling import events
 from signaling.messages import (
     ChatPosted,
+    LobbyClosed,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantUpdated,
@@ -17,6 +18,7 @@ from signaling.messages import (
 )
 
 ANNOUNCEMENTS: dict[type[events.LobbyEvent], Callable[[Any], ServerMessage]] = {
+    events.LobbyClosed: lambda event: LobbyClosed(reason=event.reason),
     events.ParticipantEntered: lambda event: ParticipantJoined(participant=event.participant),
     events.ParticipantGone: lambda event: ParticipantLeft(
         participant_id=event.participant_id, reason=event.reason

@@ -104,7 +104,7 @@ def serve(
         ),
     ] = None,
     resume_seconds: Annotated[
-        str | None, typer.Option(help="How long a session outlives its connection. [20]")
+        str | None, typer.Option(help="How long a session outlives its connection. [30]")
     ] = None,
     allowed_origin: Annotated[
         list[str] | None,

@@ -1,14 +1,24 @@
-"""One client's connection: greets it, answers its requests in order, hands its session back when it is gone."""
+"""One client's connection: greets it, answers its requests in order, hands its session back when it is gone.
+
+A request is prepared, carried out in one step, and answered; the next one waits for that. Where the answer says that
+something is kept, it waits for the store.
+"""
+
+from typing import Any
 
 import structlog
 import trio
 
+from signaling.admission import Gate
+from signaling.auth.company_usage import CompanyUsage
+from signaling.auth.errors import AuthError
+from signaling.chat import CHAT_SNAPSHOT
 from signaling.counters import Counters
-from signaling.handlers import RequestError, handle
-from signaling.lobby import CHAT_SNAPSHOT
+from signaling.handlers import Outcome, handle
 from signaling.messages import (
     MAX_CHAT_LENGTH,
     MAX_NAME_LENGTH,
+    ClientFrame,
     CloseCode,
     ErrorCode,
     ErrorReply,
@@ -20,9 +30,14 @@ from signaling.messages import (
     encode_server,
 )
 from signaling.messages.model import MAX_LOBBY_LENGTH
+from signaling.preparations import PREPARATIONS, prepare
 from signaling.rate_limit import TokenBucket
+from signaling.removals import Removal
+from signaling.request_error import RequestError
 from signaling.session import Session
+from signaling.session_limits import SESSION_LIMITS
 from signaling.sessions import Sessions
+from signaling.storage import Change, Store, StoreHealth, StoreUnavailableError
 from signaling.version import SERVER_NAME, server_version
 from signaling.websocket import Disconnected, WebSocket
 
@@ -32,6 +47,8 @@ MESSAGES_PER_SECOND = 50.0
 #: Refused messages that are put up with before the client is shown the door.
 REFUSAL_BURST = 200
 REFUSALS_PER_SECOND = 10.0
+#: How long a reply waits for a store that is known to be in trouble; the requests behind it wait as long.
+TROUBLED_STORE_SECONDS = 0.5
 
 
 class Connection:
@@ -42,12 +59,24 @@ class Connection:
         socket: WebSocket,
         *,
         sessions: Sessions,
+        store: Store,
+        gate: Gate,
+        usage: CompanyUsage,
         counters: Counters,
         max_message_bytes: int,
         keepalive_seconds: float,
+        company_id: str = "",
+        client_address: str = "",
     ) -> None:
+        self.gate = gate
+        self.client_address = client_address
+        #: Under which the log, the bus and the audit know this connection.
+        self.correlation_id: str = structlog.contextvars.get_contextvars().get("connection", "")
         self._socket = socket
         self._sessions = sessions
+        self._store = store
+        self._usage = usage
+        self._company_id = company_id
         self._counters = counters
         self._max_message_bytes = max_message_bytes
         self._keepalive_seconds = keepalive_seconds
@@ -68,22 +97,34 @@ class Connection:
 
     async def run(self) -> None:
         """Serve the client until its connection ends."""
-        session, token = await self._sessions.open()
+        try:
+            session, token = await self._sessions.open(company_id=self._company_id)
+        except AuthError as error:
+            self._socket.close(CloseCode.TRY_LATER, str(error))
+            return
         self._become(session)
         try:
             self._welcome(session, token)
             while True:
                 received = await self._socket.receive()
-                if not self.session.alive:
+                if not self._is_served():
                     return
-                self._answer(received)
+                await self._answer(received)
         except Disconnected:
             return
         finally:
             self._part()
 
+    def find(self, token_untrusted: str) -> Session | None:
+        """See ``requester.Requester``."""
+        return self._sessions.find(token_untrusted)
+
+    def removal(self, token_untrusted: str) -> Removal | None:
+        """See ``requester.Requester``."""
+        return self._sessions.removal(token_untrusted)
+
     def resume(self, token_untrusted: str) -> Session | None:
-        """See ``handlers.Requester``."""
+        """See ``requester.Requester``."""
         if self._requests > 1:
             return None
         former = self._sessions.find(token_untrusted)
@@ -119,10 +160,11 @@ class Connection:
                 chat_history=CHAT_SNAPSHOT,
                 keepalive_seconds=self._keepalive_seconds,
             ),
+            correlation_id=self.correlation_id,
         )
         self._socket.send(encode_server(message))
 
-    def _answer(self, received_untrusted: str | bytes) -> None:
+    async def _answer(self, received_untrusted: str | bytes) -> None:
         if not self._allowance.take(trio.current_time()):
             self._refuse()
             return
@@ -139,16 +181,73 @@ class Connection:
             return
         self._counters.messages[frame.message.type] += 1
         try:
-            reply = handle(self, frame.message)
+            await self._carry_out(frame)
         except RequestError as error:
             self._send_error(frame.id, error.code, error.error, error.field)
-            return
+        except trio.Cancelled:
+            raise
         except BaseException:
             # A fault of ours: the supervisor logs it and closes the connection, but the client is told first.
             self._send_error(frame.id, ErrorCode.INTERNAL, "the server failed; its log has the details")
             self._socket.close(CloseCode.INTERNAL, "the server failed on this connection")
             raise
-        self._socket.send(encode_server(reply, frame.id))
+
+    async def _carry_out(self, frame: ClientFrame) -> None:
+        """Prepare, do and answer one request.
+
+        Raises: RequestError.
+        """
+        message = frame.message
+        self._check_limits(message.type)
+        prepared: tuple[Any, ...] = ()
+        if type(message) in PREPARATIONS:
+            prepared = await prepare(self, message)
+            if not self._is_served():
+                return
+        outcome = handle(self, message, prepared)
+        if outcome.durable:
+            await self._commit(outcome.durable)
+        self._reply(outcome, frame.id)
+
+    def _reply(self, outcome: Outcome, re: int | None) -> None:
+        self._socket.send(encode_server(outcome.reply, re))
+        for text in outcome.followed_by:
+            self._socket.send(text)
+
+    async def _commit(self, changes: tuple[Change, ...]) -> None:
+        """Wait until the changes are durable, after all that happened to sessions before them.
+
+        Raises: RequestError.
+        """
+        self._sessions.flush()
+        troubled = self._store.statistics().health is not StoreHealth.OK
+        fault = "it takes too long"
+        with trio.move_on_after(TROUBLED_STORE_SECONDS if troubled else float("inf")):
+            try:
+                await self._store.commit(*changes)
+            except StoreUnavailableError as error:
+                fault = str(error)
+            else:
+                return
+        text = f"the others were told, but it may not be kept: the database does not answer ({fault})"
+        raise RequestError(ErrorCode.STORAGE_UNAVAILABLE, text)
+
+    def _check_limits(self, message_type: str) -> None:
+        """Raise RequestError when the session, or its company, has asked for too much."""
+        session = self.session
+        if not session.limits.take(message_type, trio.current_time()):
+            what = SESSION_LIMITS[message_type].what
+            raise RequestError(ErrorCode.RATE_LIMITED, f"too many {what}: wait a moment")
+        company_id = session.belongs_to
+        if company_id and not self._usage.take_message(company_id):
+            text = (
+                "the company makes more requests a second than it may (messages_per_second), or is disabled"
+            )
+            raise RequestError(ErrorCode.COMPANY_LIMIT, text)
+
+    def _is_served(self) -> bool:
+        """Whether the session still is this connection's to speak for."""
+        return self.session.alive and self.session.is_attached_to(self._socket)
 
     def _refuse(self) -> None:
         # The frame is not even parsed: refusing must cost less than serving.
@@ -158,4 +257,5 @@ class Connection:
 
     def _send_error(self, re: int | None, code: str, error: str, field: str | None = None) -> None:
         self._counters.errors[code] += 1
-        self._socket.send(encode_server(ErrorReply(code=code, error=error, field=field), re))
+        reply = ErrorReply(code=code, error=error, field=field, correlation_id=self.correlation_id)
+        self._socket.send(encode_server(reply, re))

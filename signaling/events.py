@@ -1,6 +1,6 @@
 """Everything that happens in the service, as typed values. Who hears of it is the bus's affair (``bus.py``)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from signaling.messages import ChatMessage, MediaStateName, Participant, Track
 
@@ -27,6 +27,20 @@ class SessionDetached(Event):
 @dataclass(frozen=True, slots=True)
 class SessionResumed(Event):
     """A client took its session back."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRestored(Event):
+    """A session from before a restart waits for its client."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSuspended(Event):
+    """The server stops; the session is kept for after a restart."""
 
     session_id: str
 
@@ -69,19 +83,28 @@ class WorkerRecovered(Event):
 
 @dataclass(frozen=True, slots=True)
 class LobbyEvent(Event):
-    """Base of what happens in a lobby."""
+    """Base of what happens in a lobby: its name, its id (a name may come back, an id does not), and whose it is."""
 
     lobby: str
+    lobby_id: str = field(default="", kw_only=True)
+    company_id: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class LobbyOpened(LobbyEvent):
-    """The first participant is about to enter."""
+    """The lobby was made: the first participant is about to enter, or somebody made it for later."""
+
+
+@dataclass(frozen=True, slots=True)
+class LobbyUpdated(LobbyEvent):
+    """What the lobby asks of those who enter has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LobbyClosed(LobbyEvent):
-    """The last participant has left."""
+    """The lobby is no more: the last participant has left (``empty``), or somebody closed it."""
+
+    reason: str = "empty"
 
 
 @dataclass(frozen=True, slots=True)

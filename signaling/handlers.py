@@ -1,20 +1,25 @@
-"""What each request does: the table from message to handler.
+"""What each request does: the table from message to handler. Those about media are in ``media_handlers.py``.
 
-A handler is synchronous, so that a request happens as one step between all others. It returns the reply or
-raises ``RequestError``, and then has changed nothing. A new message is one model in ``messages/client.py``
-and one handler here.
+A handler is synchronous, so that a request happens as one step between all others. It returns the reply, or an
+``Outcome`` that says what must be durable before the reply is sent, or raises ``RequestError``, and then has changed
+nothing. A new message is one model in ``messages/client.py`` and one handler here; what takes time is found out
+before the step (``preparations.py``).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-import trio
+from typing import Any
 
 import relay
+from signaling.admission import Admission, refusal
+from signaling.auth.errors import AuthError
+from signaling.chat import Page
+from signaling.lobbies import LobbyFullError
+from signaling.media_handlers import MEDIA_HANDLERS
 from signaling.messages import (
-    Answer,
-    Candidate,
+    ChatHistory,
+    ChatPage,
     ChatSend,
     ChatSent,
     ClientMessage,
@@ -23,213 +28,124 @@ from signaling.messages import (
     Joined,
     Leave,
     Left,
-    Mute,
     NameSet,
-    Offer,
-    Ok,
     Ping,
     Pong,
-    PublishedTrack,
-    RefusedSection,
     Resume,
     Resumed,
     ServerMessage,
     SetName,
-    Subscribe,
-    Subscribed,
-    SubscribedTrack,
-    Unsubscribe,
-    Unsubscribed,
-    Wish,
 )
-from signaling.session import Membership, Session
+from signaling.request_error import RequestError
+from signaling.requester import Requester, membership_of
+from signaling.session import Membership
+from signaling.storage import Change
 
 
-class Requester(Protocol):
-    """The connection a request came from."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What comes of a request."""
 
-    @property
-    def session(self) -> Session:
-        """Whose requests these are."""
-
-    def resume(self, token_untrusted: str) -> Session | None:
-        """Become the session of this token, if there is one and nothing else was asked before."""
-
-
-class RequestError(Exception):
-    """A request that cannot be granted."""
-
-    def __init__(self, code: str, error: str, *, field: str | None = None) -> None:
-        super().__init__(error)
-        self.code = code
-        self.error = error
-        self.field = field
+    reply: ServerMessage
+    #: Committed before the reply is sent; if the store fails, the reply is ``storage_unavailable`` instead.
+    durable: tuple[Change, ...] = ()
+    #: Frames that follow the reply, before anything else that happens.
+    followed_by: tuple[str, ...] = ()
 
 
-def handle(requester: Requester, message: ClientMessage) -> ServerMessage:
-    """Carry a request out and return its reply.
+def handle(requester: Requester, message: ClientMessage, prepared: tuple[Any, ...] = ()) -> Outcome:
+    """Carry a request out; ``prepared`` is what its preparation found out.
 
     Raises: RequestError.
     """
     try:
-        return HANDLERS[type(message)](requester, message)
+        outcome = HANDLERS[type(message)](requester, message, *prepared)
     except relay.RemoteProtocolError as error:
         raise RequestError(error.code, str(error)) from None
     except relay.CapacityError as error:
         raise RequestError(ErrorCode.AT_CAPACITY, f"the relay is at capacity: {error}") from None
+    except LobbyFullError as error:
+        raise RequestError(ErrorCode.LOBBY_FULL, str(error), field="lobby") from None
+    except AuthError as error:
+        raise refusal(error) from None
+    return outcome if isinstance(outcome, Outcome) else Outcome(outcome)
 
 
-def _resume(requester: Requester, message: Resume) -> ServerMessage:
+def _resume(requester: Requester, message: Resume) -> Outcome:
     session = requester.resume(message.resume_token)
     if session is None:
-        raise RequestError(
-            ErrorCode.RESUME_FAILED,
-            "the session cannot be resumed: the token is unknown or has expired, or this was not the first request",
-            field="resume_token",
-        )
+        raise _resume_failed(requester, message)
     membership = session.membership
-    return Resumed(
+    missed = _missed(membership, message)
+    resumed = Resumed(
         session_id=session.session_id,
-        lobby=None if membership is None else membership.snapshot,
+        replayed=missed is not None,
+        lobby=None if membership is None or missed is not None else membership.snapshot,
         media_state=session.media.state,
     )
+    return Outcome(resumed, followed_by=missed or ())
 
 
-def _join(requester: Requester, message: Join) -> ServerMessage:
-    snapshot = requester.session.join(message.lobby, message.name, is_bot=message.is_bot).snapshot
-    return Joined(
-        lobby=snapshot.lobby,
-        participant_id=snapshot.participant_id,
-        participants=snapshot.participants,
-        audio_slots=snapshot.audio_slots,
-        chat=snapshot.chat,
+def _missed(membership: Membership | None, message: Resume) -> tuple[str, ...] | None:
+    """Return what the client has missed, if it knows what it saw last and that is not too long ago."""
+    if membership is None or message.last_seq is None:
+        return None
+    if message.participant_id != membership.participant.participant_id:
+        return None  # it speaks of another lobby: the reply to its last `join` never reached it
+    return membership.lobby.missed(membership.participant, message.last_seq)
+
+
+def _resume_failed(requester: Requester, message: Resume) -> RequestError:
+    removal = requester.removal(message.resume_token)
+    if removal is not None:
+        text = f"the session was ended: {removal.text}"
+        return RequestError(ErrorCode.SESSION_ENDED, text, field="resume_token")
+    return RequestError(
+        ErrorCode.RESUME_FAILED,
+        "the session cannot be resumed: the token is unknown or has expired, or this was not the first request",
+        field="resume_token",
     )
+
+
+def _join(requester: Requester, message: Join, admission: Admission) -> ServerMessage:
+    requester.gate.confirm(admission)
+    return Joined(**dict(requester.session.join(admission, message.name).snapshot))
 
 
 def _leave(requester: Requester, _: Leave) -> ServerMessage:
-    _membership(requester)
+    membership_of(requester)
     requester.session.leave("left")
     return Left()
 
 
-def _set_name(requester: Requester, message: SetName) -> ServerMessage:
-    membership = _membership(requester)
-    membership.lobby.rename(membership.participant, message.name)
+def _set_name(requester: Requester, message: SetName, owns_name: bool) -> ServerMessage:
+    membership_of(requester)  # it may have ended while the password was compared
+    requester.session.rename(message.name, owns_name=owns_name)
     return NameSet(name=message.name)
 
 
-def _offer(requester: Requester, message: Offer) -> ServerMessage:
-    membership = _membership(requester)
-    refused: list[RefusedSection] = []
-    subscribe: dict[str, relay.Source] = {}
-    for wish in message.subscribe:
-        source = _find_source(membership, wish)
-        if source is None:
-            # It may have ended while the offer was on its way: no reason to refuse the other sections.
-            text = "this lobby has no such track or slot; it may just have ended"
-            refused.append(RefusedSection(mid=wish.mid, code=ErrorCode.UNKNOWN_TRACK, error=text))
-        else:
-            subscribe[wish.mid] = source
-    sources = {wish.mid: wish.source for wish in message.publish}
-    result = requester.session.negotiate(membership, message.sdp, sources, subscribe)
-    refused.extend(
-        RefusedSection(mid=mid, code=refusal.code, error=refusal.reason)
-        for mid, refusal in result.refused.items()
-    )
-    return Answer(
-        sdp=result.sdp,
-        published=tuple(
-            PublishedTrack(mid=mid, track_id=track.id) for mid, track in result.published.items()
-        ),
-        subscribed=tuple(
-            SubscribedTrack(mid=mid, slot=source.index)
-            if isinstance(source, relay.AudioSlot)
-            else SubscribedTrack(mid=mid, track_id=source.id)
-            for mid, source in result.subscribed.items()
-        ),
-        refused=tuple(refused),
-    )
+def _chat(requester: Requester, message: ChatSend) -> Outcome:
+    membership = membership_of(requester)
+    membership.grants.require("can_chat")
+    line = membership.lobby.say(membership.participant, message.text)
+    return Outcome(ChatSent(seq=line.seq), durable=(membership.lobby.chat.change(line),))
 
 
-def _candidate(_: Requester, __: Candidate) -> ServerMessage:
-    # The relay is ICE-lite: it answers checks and needs no candidates of the client's.
-    return Ok()
-
-
-def _subscribe(requester: Requester, message: Subscribe) -> ServerMessage:
-    source = _find_source(_membership(requester), message)
-    if source is None:
-        field = "track_id" if message.slot is None else "slot"
-        raise RequestError(ErrorCode.UNKNOWN_TRACK, "this lobby has no such track or slot", field=field)
-    try:
-        requester.session.media.attach(message.mid, source)
-    except KeyError:
-        raise _unknown_mid() from None
-    except relay.LocalProtocolError as error:
-        raise RequestError(ErrorCode.KIND_MISMATCH, str(error), field="mid") from None
-    return Subscribed(track_id=message.track_id, slot=message.slot, mid=message.mid)
-
-
-def _find_source(membership: Membership, wish: Wish) -> relay.Source | None:
-    if wish.slot is not None:
-        return membership.lobby.find_slot(wish.slot)
-    assert wish.track_id is not None  # the model has seen to it
-    return membership.lobby.find_track(wish.track_id)
-
-
-def _unsubscribe(requester: Requester, message: Unsubscribe) -> ServerMessage:
-    _membership(requester)
-    try:
-        requester.session.media.detach(message.mid)
-    except KeyError:
-        raise _unknown_mid() from None
-    return Unsubscribed(mid=message.mid)
-
-
-def _mute(requester: Requester, message: Mute) -> ServerMessage:
-    membership = _membership(requester)
-    if message.track_id not in membership.participant.tracks:
-        raise RequestError(ErrorCode.UNKNOWN_TRACK, "you publish no such track", field="track_id")
-    membership.lobby.set_muted(membership.participant, message.track_id, muted=message.muted)
-    return Ok()
-
-
-def _chat(requester: Requester, message: ChatSend) -> ServerMessage:
-    membership = _membership(requester)
-    if not requester.session.chat_allowance.take(trio.current_time()):
-        raise RequestError(ErrorCode.RATE_LIMITED, "too many lines of chat: wait a moment")
-    return ChatSent(seq=membership.lobby.say(membership.participant, message.text))
+def _chat_history(_: Requester, __: ChatHistory, page: Page) -> ServerMessage:
+    return ChatPage(messages=page.lines, more=page.more)
 
 
 def _ping(_: Requester, __: Ping) -> ServerMessage:
     return Pong(time=datetime.now(UTC))
 
 
-def _membership(requester: Requester) -> Membership:
-    membership = requester.session.membership
-    if membership is None:
-        raise RequestError(ErrorCode.NOT_IN_LOBBY, "join a lobby first")
-    return membership
-
-
-def _unknown_mid() -> RequestError:
-    return RequestError(
-        ErrorCode.UNKNOWN_MID,
-        "no receiving section with this mid has been negotiated: offer again",
-        field="mid",
-    )
-
-
-HANDLERS: dict[type[ClientMessage], Callable[[Requester, Any], ServerMessage]] = {
+HANDLERS: dict[type[ClientMessage], Callable[..., ServerMessage | Outcome]] = {
     Resume: _resume,
     Join: _join,
     Leave: _leave,
     SetName: _set_name,
-    Offer: _offer,
-    Candidate: _candidate,
-    Subscribe: _subscribe,
-    Unsubscribe: _unsubscribe,
-    Mute: _mute,
     ChatSend: _chat,
+    ChatHistory: _chat_history,
     Ping: _ping,
+    **MEDIA_HANDLERS,
 }

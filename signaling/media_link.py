@@ -17,7 +17,10 @@ StartWatching = Callable[[Callable[[relay.Peer], Awaitable[None]], relay.Peer], 
 
 
 class MediaLink:
-    """See the module. ``on_change`` is told the state whenever it changes, and why it closed."""
+    """See the module. ``on_change`` is told the state whenever it changes, and why it closed.
+
+    ``restored``: whatever there was before a restart has closed.
+    """
 
     def __init__(
         self,
@@ -26,6 +29,7 @@ class MediaLink:
         label: str,
         start_watching: StartWatching,
         on_change: Callable[[MediaStateName, str | None], None],
+        restored: bool = False,
     ) -> None:
         self._router = router
         self._label = label
@@ -33,13 +37,19 @@ class MediaLink:
         self._on_change = on_change
         self._peer: relay.Peer | None = None
         self._lost = False
+        self._restored = restored
 
     @property
     def state(self) -> MediaStateName:
         """The state of the present peer; ``closed`` when the last one was lost, ``new`` when there was none."""
         if self._peer is not None:
             return self._peer.state.value
-        return "closed" if self._lost else "new"
+        return "closed" if self._lost or self._restored else "new"
+
+    @property
+    def lost(self) -> bool:
+        """Whether the client has had a connection to the relay and it is over."""
+        return self._lost
 
     def negotiate(
         self, sdp: str, publish: Mapping[str, str], subscribe: Mapping[str, relay.Source]
@@ -63,6 +73,7 @@ class MediaLink:
             peer.events.close()
             raise
         self._peer = peer
+        self._restored = False
         if former is not None:
             former.close("the client made a new connection")
         self._start_watching(self._watch, peer)
@@ -83,7 +94,7 @@ class MediaLink:
     def close(self, reason: str) -> None:
         """End the connection to the relay, if there is one; ``on_change`` is not called."""
         peer, self._peer = self._peer, None
-        self._lost = False
+        self._lost = self._restored = False
         if peer is not None:
             peer.close(reason)
 

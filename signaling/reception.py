@@ -22,7 +22,7 @@ from signaling.messages import CloseCode
 from signaling.peeked_stream import PeekedStream
 from signaling.websocket import Ended, WebSocket, serve_websocket
 
-STOP_REASON = "the server is shutting down"
+STOP_REASON = "the server is restarting or shutting down: reconnect and resume"
 RETRY_SECONDS = 5
 
 _log = get_logger(__name__)

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 import relay
+from signaling.auth import Companies, ProtectedNames
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.lobbies import Lobbies
@@ -19,6 +20,8 @@ class Service:
     lobbies: Lobbies
     sessions: Sessions
     counters: Counters
+    names: ProtectedNames
+    companies: Companies
     started: float = field(default_factory=time.monotonic)
 
     @property

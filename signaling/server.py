@@ -13,6 +13,8 @@ import trio
 
 import relay
 from signaling.address_limits import AddressLimits
+from signaling.admission import Gate, LobbyGate
+from signaling.auth import Companies, GuardedPasswords, Passwords, ProtectedNames, TokenKey, Tokens
 from signaling.bus import Bus
 from signaling.connection import Connection
 from signaling.counters import Counters
@@ -24,11 +26,14 @@ from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
+from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
 from signaling.request_head import WEBSOCKET_PATH
 from signaling.sessions import Sessions, open_sessions
 from signaling.settings import Settings
 from signaling.speaking import SpeakingMonitor
+from signaling.storage import Store
+from signaling.storage.memory import MemoryStore
 from signaling.supervisor import supervise
 from signaling.web_app import make_web_app
 from signaling.web_server import WebServer
@@ -53,12 +58,14 @@ class RunningServer:
 async def run_server(
     settings: Settings,
     *,
+    store: Store | None = None,
+    token_key: TokenKey | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
-    Cancelling ends it at once.
+    Cancelling ends it at once. Without a store, nothing outlives the server.
 
     Raises: ListenError, relay.LocalProtocolError when a port or an address cannot be used.
     """
@@ -67,7 +74,26 @@ async def run_server(
         bus = Bus()
         counters = Counters()
         speaking = SpeakingMonitor()
-        lobbies = Lobbies(bus, on_audio=speaking.watch)
+        kept = MemoryStore() if store is None else store
+        snapshot = await kept.load()
+        passwords = GuardedPasswords(Passwords())
+        companies = Companies(store=kept, records=snapshot.companies)
+        names = ProtectedNames(store=kept, guarded=passwords, records=snapshot.names)
+        lobbies = Lobbies(
+            bus,
+            store=kept,
+            usage=companies.usage,
+            on_audio=speaking.watch,
+            replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
+            # Four bytes a character at most: what is replayed fits into half of a client's queue.
+            replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),
+        )
+        gate = LobbyGate(
+            lobbies=lobbies,
+            names=names,
+            passwords=passwords,
+            tokens=Tokens(token_key, is_company=companies.is_enabled),
+        )
         with bus.subscribe("event_log") as logged:
             async with (
                 trio.open_nursery() as nursery,
@@ -75,11 +101,14 @@ async def run_server(
                     lobbies=lobbies,
                     bus=bus,
                     router=router,
+                    store=kept,
+                    usage=companies.usage,
                     resume_seconds=settings.resume_seconds,
                     failures=counters.failures,
+                    snapshot=snapshot,
                 ) as sessions,
             ):
-                service = Service(router, bus, lobbies, sessions, counters)
+                service = Service(router, bus, lobbies, sessions, counters, names, companies)
                 nursery.start_soon(log_events, logged)
                 nursery.start_soon(speaking.run)
                 nursery.start_soon(publish_overloads, router, bus)
@@ -89,7 +118,7 @@ async def run_server(
                         Endpoint(
                             "clients",
                             WEBSOCKET_PATH.decode(),
-                            _connection_handler(settings, sessions, counters),
+                            _connection_handler(settings, sessions, counters, kept, gate, companies),
                             _websocket_limits(settings),
                         )
                     ],
@@ -107,14 +136,25 @@ async def run_server(
                 nursery.cancel_scope.cancel()
 
 
-def _connection_handler(settings: Settings, sessions: Sessions, counters: Counters) -> Handler:
-    async def handle(socket: WebSocket, _: RequestInfo) -> None:
+def _connection_handler(
+    settings: Settings,
+    sessions: Sessions,
+    counters: Counters,
+    store: Store,
+    gate: Gate,
+    companies: Companies,
+) -> Handler:
+    async def handle(socket: WebSocket, request: RequestInfo) -> None:
         connection = Connection(
             socket,
             sessions=sessions,
+            store=store,
+            gate=gate,
+            usage=companies.usage,
             counters=counters,
             max_message_bytes=settings.max_message_bytes,
             keepalive_seconds=settings.keepalive_seconds,
+            client_address=request.client_address,
         )
         if not await supervise("request", counters.failures, connection.run):
             socket.close(CloseCode.INTERNAL, "the server failed on this connection")

@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     max_outbound_streams: int | None = Field(
         None, ge=1, le=10_000_000, description="a number of streams to subscribers, from 1 to 10000000"
     )
-    resume_seconds: float = Field(20.0, ge=0, le=3600, description="seconds from 0 to 3600")
+    resume_seconds: float = Field(30.0, ge=0, le=3600, description="seconds from 0 to 3600")
     keepalive_seconds: float = Field(4.0, gt=0, le=3600, description="seconds above 0, at most 3600")
     send_timeout_seconds: float = Field(10.0, gt=0, le=3600, description="seconds above 0, at most 3600")
     max_message_bytes: int = Field(

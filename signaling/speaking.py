@@ -7,6 +7,7 @@ none.
 import trio
 
 from signaling.lobby import Lobby
+from signaling.messages.model import SILENT_SOURCES
 from signaling.participant import Participant
 
 INTERVAL_SECONDS = 0.2
@@ -16,8 +17,6 @@ START_DBOV = 45
 STOP_DBOV = 55
 HOLD_POLLS = 4
 SILENCE_DBOV = 127
-#: What a screen plays is heard, but nobody speaks.
-SILENT_SOURCES = frozenset({"screen_audio"})
 
 
 class SpeakingDetector:

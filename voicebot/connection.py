@@ -11,6 +11,8 @@ import trio
 from signaling.messages import (
     Answer,
     Candidate,
+    ChatHistory,
+    ChatPage,
     ChatSend,
     ChatSent,
     ClientMessage,
@@ -24,11 +26,13 @@ from signaling.messages import (
     NameSet,
     Offer,
     Ok,
+    Participant,
     Ping,
     Pong,
     PublishRequest,
     Resume,
     Resumed,
+    ServerFrame,
     ServerMessage,
     SetName,
     Subscribe,
@@ -45,8 +49,8 @@ from voicebot.link import Link, Loss, Timeouts, open_link
 from voicebot.roster import Roster
 from voicebot.stream import OpenStream, WebSocketUrl
 
-#: Close codes after which coming back would be wrong: somebody else has the session now.
-FINAL_CLOSE_CODES = frozenset({CloseCode.SESSION_RESUMED_ELSEWHERE})
+#: Close codes after which coming back would be wrong: somebody else has the session now, or has ended it.
+FINAL_CLOSE_CODES = frozenset({CloseCode.SESSION_RESUMED_ELSEWHERE, CloseCode.SESSION_ENDED})
 #: Close codes after which to wait the longest delay first.
 SLOW_CLOSE_CODES = frozenset({CloseCode.POLICY})
 
@@ -91,6 +95,8 @@ class Connection:
         self._ended: Loss | None = None
         self._restoring = False
         self._resume_token = ""
+        #: How we joined the lobby we are in, to join it again the same way.
+        self._join: Join | None = None
         self._links = 0
         self._failed_attempts = 0
         self._unreadable_frames = 0
@@ -126,17 +132,46 @@ class Connection:
         """
         return self._events
 
-    async def join(self, lobby: str, name: str, *, is_bot: bool = False) -> Joined:
-        """Enter a lobby, leaving the former one; ends the media."""
-        return await self._ask(Join(lobby=lobby, name=name, is_bot=is_bot), Joined)
+    async def join(
+        self,
+        lobby: str,
+        name: str,
+        *,
+        is_bot: bool = False,
+        password: str | None = None,
+        token: str | None = None,
+        bot_ticket: str | None = None,
+        name_password: str | None = None,
+    ) -> Joined:
+        """Enter a lobby, leaving the former one; ends the media.
+
+        ``password``: of a private lobby. ``token``: a join token. ``bot_ticket``: what a bot was given when it was asked to
+        come. ``name_password``: of a protected name. They are used again when the session is lost and the lobby is joined
+        anew.
+        """
+        message = Join(
+            lobby=lobby,
+            name=name,
+            is_bot=is_bot,
+            password=password,
+            token=token,
+            bot_ticket=bot_ticket,
+            name_password=name_password,
+        )
+        joined = await self._ask(message, Joined)
+        self._join = message
+        return joined
 
     async def leave(self) -> Left:
         """Leave the lobby; ends the media."""
         return await self._ask(Leave(), Left)
 
-    async def set_name(self, name: str) -> NameSet:
-        """Change the display name."""
-        return await self._ask(SetName(name=name), NameSet)
+    async def set_name(self, name: str, *, name_password: str | None = None) -> NameSet:
+        """Change the display name; ``name_password`` is that of a protected one."""
+        name_set = await self._ask(SetName(name=name, name_password=name_password), NameSet)
+        if self._join is not None:
+            self._join = self._join.model_copy(update={"name": name, "name_password": name_password})
+        return name_set
 
     async def offer(
         self,
@@ -179,6 +214,10 @@ class Connection:
     async def chat(self, text: str) -> ChatSent:
         """Say something to the lobby."""
         return await self._ask(ChatSend(text=text), ChatSent)
+
+    async def chat_history(self, *, before: int | None = None, limit: int = 50) -> ChatPage:
+        """Return up to ``limit`` lines of chat before number ``before`` (None: the newest)."""
+        return await self._ask(ChatHistory(before=before, limit=limit), ChatPage)
 
     async def ping(self) -> Pong:
         """Ask the server for a sign of life."""
@@ -228,6 +267,9 @@ class Connection:
                     loss = await self._wait_loss(link)
             except (ConnectError, ConnectionLostError, ProtocolError, trio.TooSlowError) as error:
                 self._failed_attempts += 1
+                if isinstance(error, ProtocolError) and error.code == ErrorCode.SESSION_ENDED:
+                    self._events.put_nowait(Disconnected(error.message, None, will_reconnect=False))
+                    return Loss(error.message, CloseCode.SESSION_ENDED)
                 loss = Loss(str(error) or "the server did not answer in time")
                 continue
             if not self._may_return(loss):
@@ -240,36 +282,50 @@ class Connection:
 
     async def _restore(self, link: Link) -> None:
         """Become the former session again, or failing that a new one in the same lobby."""
-        lobby, me = self.lobby.lobby, self.lobby.me
+        lobby, me, seen = self.lobby.lobby, self.lobby.me, self.lobby.seq
+        resume = Resume(resume_token=self._resume_token, participant_id=self.participant_id, last_seq=seen)
         self._restoring = True
         try:
             try:
-                await link.request(Resume(resume_token=self._resume_token))
+                await link.request(resume)
             except ProtocolError as error:
                 if error.code != ErrorCode.RESUME_FAILED:
                     raise
                 if lobby is None or me is None:
                     self._events.put_nowait(Reconnected(resumed=False, lobby=None, media_state="new"))
                 else:
-                    await link.request(Join(lobby=lobby, name=me.name, is_bot=me.is_bot))
+                    await link.request(self._join_again(lobby, me))
                 self._resume_token = link.welcome.resume_token
                 self.session_id = link.welcome.session_id
         finally:
             self._restoring = False
 
+    def _join_again(self, lobby: str, me: Participant) -> Join:
+        """Return the request by which we came in, under the name we have now."""
+        if self._join is None or self._join.lobby != lobby:
+            return Join(lobby=lobby, name=me.name, is_bot=me.is_bot)
+        return self._join.model_copy(update={"name": me.name, "is_bot": me.is_bot})
+
     def _open(self) -> AbstractAsyncContextManager[Link]:
         return open_link(self._url, self._open_stream, self._receive, self._timeouts)
 
-    def _receive(self, message: ServerMessage, is_reply: bool) -> None:
+    def _receive(self, frame: ServerFrame) -> None:
         # All that depends on the order of messages happens here, before any task that waits for a reply wakes up.
-        self.lobby.apply(message)
+        message = frame.message
+        if not self.lobby.apply(message, frame.seq):
+            return
         if isinstance(message, Welcome):
             self.welcome = message
-        elif not is_reply:
+        elif frame.re is None:
             self._events.put_nowait(message)
         elif self._restoring and isinstance(message, Resumed):
             self._events.put_nowait(
-                Reconnected(resumed=True, lobby=message.lobby, media_state=message.media_state)
+                Reconnected(
+                    resumed=True,
+                    lobby=message.lobby,
+                    media_state=message.media_state,
+                    replayed=message.replayed,
+                )
             )
         elif self._restoring and isinstance(message, Joined):
             self._events.put_nowait(Reconnected(resumed=False, lobby=message, media_state="new"))

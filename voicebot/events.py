@@ -32,11 +32,13 @@ class Reconnected:
     ``resumed``: the session is the former one and ``media_state`` says whether its media lives. Otherwise the
     session is new, the former lobby (if any) was joined again under a new participant id, and the media is gone:
     offer from a new ``RTCPeerConnection``. ``lobby`` is the lobby as it is now; what happened meanwhile is in there.
+    When it is ``replayed``, what happened meanwhile follows as events, none missing and none twice, and ``lobby`` is None.
     """
 
     resumed: bool
     lobby: LobbySnapshot | None
     media_state: MediaStateName
+    replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

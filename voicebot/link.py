@@ -18,6 +18,7 @@ from signaling.messages import (
     Closing,
     ErrorCode,
     MessageError,
+    ServerFrame,
     ServerMessage,
     Welcome,
     decode_server,
@@ -66,8 +67,8 @@ class Loss:
         return ConnectionLostError(self.reason, code=self.code)
 
 
-Receive = Callable[[ServerMessage, bool], None]
-"""Called with every message in the order of arrival, and whether it is a reply. Must neither wait nor raise."""
+Receive = Callable[[ServerFrame], None]
+"""Called with every message in the order of arrival. Must neither wait nor raise."""
 
 
 @asynccontextmanager
@@ -271,7 +272,7 @@ class Link:
             self._welcomed.set()
         elif isinstance(message, Closing):
             self._farewell = message.reason
-        self._receive(message, decoded.re is not None)
+        self._receive(decoded)
         if decoded.re is not None:
             self._waiters.decide(decoded.re, message)
 

@@ -8,6 +8,8 @@ import trio
 from signaling.messages import (
     Answer,
     Candidate,
+    ChatHistory,
+    ChatPage,
     ChatSend,
     ChatSent,
     ClientMessage,
@@ -45,6 +47,7 @@ REPLIES: dict[type[ClientMessage], type[ServerMessage]] = {
     Unsubscribe: Unsubscribed,
     Mute: Ok,
     ChatSend: ChatSent,
+    ChatHistory: ChatPage,
     Ping: Pong,
 }
 

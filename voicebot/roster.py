@@ -6,13 +6,16 @@ from typing import Any
 from signaling.messages import (
     Joined,
     Left,
+    LobbyClosed,
     LobbySnapshot,
     Participant,
     ParticipantJoined,
     ParticipantLeft,
     ParticipantUpdated,
+    Removed,
     Resumed,
     ServerMessage,
+    Speaking,
     Track,
     TrackPublished,
     TrackUnpublished,
@@ -32,6 +35,8 @@ class Roster:
         self.participants: dict[str, Participant] = {}
         #: How many audio slots it has: sections in which whoever speaks is heard. See ``Connection.offer``.
         self.audio_slots = 0
+        #: Number of the last event that is in here; None when in no lobby.
+        self.seq: int | None = None
 
     @property
     def me(self) -> Participant | None:
@@ -49,29 +54,41 @@ class Roster:
             for track in participant.tracks:
                 yield participant, track
 
-    def apply(self, message: ServerMessage) -> None:
-        """Follow one message; those that say nothing about the lobby change nothing."""
+    def apply(self, message: ServerMessage, seq: int | None = None) -> bool:
+        """Follow one message; those that say nothing about the lobby change nothing.
+
+        ``seq`` is the number of an event of a lobby. Returns False, and does nothing, for one that is in here already.
+        """
+        if seq is not None:
+            if self.seq is None or seq <= self.seq:
+                return False
+            self.seq = seq
         change = _CHANGES.get(type(message))
         if change is not None:
             change(self, message)
+        return True
 
     def _enter(self, snapshot: LobbySnapshot) -> None:
         self.lobby = snapshot.lobby
         self.participant_id = snapshot.participant_id
         self.participants = {p.participant_id: p for p in snapshot.participants}
         self.audio_slots = snapshot.audio_slots
+        self.seq = snapshot.seq
 
     def _resume(self, message: Resumed) -> None:
+        if message.replayed:
+            return  # what was missed follows
         if message.lobby is None:
             self._leave()
         else:
             self._enter(message.lobby)
 
-    def _leave(self, _message: Left | None = None) -> None:
+    def _leave(self, _message: Left | LobbyClosed | Removed | None = None) -> None:
         self.lobby = None
         self.participant_id = None
         self.participants = {}
         self.audio_slots = 0
+        self.seq = None
 
     def _put(self, message: ParticipantJoined | ParticipantUpdated) -> None:
         self.participants[message.participant.participant_id] = message.participant
@@ -84,6 +101,12 @@ class Roster:
 
     def _remove_track(self, message: TrackUnpublished) -> None:
         self._replace_tracks(message.participant_id, message.track_id, None)
+
+    def _set_speaking(self, message: Speaking) -> None:
+        participant = self.participants.get(message.participant_id)
+        if participant is not None:
+            speaking = participant.model_copy(update={"speaking": message.speaking})
+            self.participants[message.participant_id] = speaking
 
     def _replace_tracks(self, participant_id: str, track_id: str, track: Track | None) -> None:
         participant = self.participants.get(participant_id)
@@ -108,4 +131,7 @@ _CHANGES: dict[type[ServerMessage], Callable[[Roster, Any], None]] = {
     TrackPublished: Roster._put_track,  # noqa: SLF001
     TrackUpdated: Roster._put_track,  # noqa: SLF001
     TrackUnpublished: Roster._remove_track,  # noqa: SLF001
+    Speaking: Roster._set_speaking,  # noqa: SLF001
+    LobbyClosed: Roster._leave,  # noqa: SLF001
+    Removed: Roster._leave,  # noqa: SLF001
 }

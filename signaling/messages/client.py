@@ -14,7 +14,10 @@ from signaling.messages.model import (
     Mid,
     Name,
     Part,
+    Password,
+    Sequence,
     Source,
+    Ticket,
 )
 
 #: More sections than a browser can negotiate in one connection today; the bound keeps lists finite.
@@ -26,19 +29,33 @@ class ClientMessage(Message):
 
 
 class Resume(ClientMessage):
-    """Take the session of a lost connection back; only as the first message. Reply: ``resumed``."""
+    """Take the session of a lost connection back; only as the first message. Reply: ``resumed``.
+
+    ``participant_id`` and ``last_seq`` say what the client has seen last: who it was, and the number of the last event
+    it got as that participant. Without them, or when it is too long ago, the reply is a complete snapshot.
+    """
 
     type: ClassVar[str] = "resume"
     resume_token: Annotated[str, Field(min_length=1, max_length=128)]
+    participant_id: Identifier | None = None
+    last_seq: Sequence | None = None
 
 
 class Join(ClientMessage):
-    """Enter a lobby, leaving the former one first. Reply: ``joined``."""
+    """Enter a lobby, leaving the former one first. Reply: ``joined``.
+
+    ``password``: of a private lobby. ``token``: a join token. ``bot_ticket``: what a bot was given when it was asked to
+    come. ``name_password``: of a protected name.
+    """
 
     type: ClassVar[str] = "join"
     lobby: LobbyName
     name: Name
     is_bot: StrictBool = False
+    password: Password | None = None
+    token: Ticket | None = None
+    bot_ticket: Ticket | None = None
+    name_password: Password | None = None
 
 
 class Leave(ClientMessage):
@@ -48,10 +65,11 @@ class Leave(ClientMessage):
 
 
 class SetName(ClientMessage):
-    """Change the display name. Reply: ``name_set``."""
+    """Change the display name; ``name_password`` is that of a protected one. Reply: ``name_set``."""
 
     type: ClassVar[str] = "set_name"
     name: Name
+    name_password: Password | None = None
 
 
 class PublishRequest(Part):
@@ -130,6 +148,18 @@ class ChatSend(ClientMessage):
     text: ChatText
 
 
+#: More than a page shows at once.
+MAX_CHAT_PAGE = 100
+
+
+class ChatHistory(ClientMessage):
+    """Ask for the lines of chat before number ``before`` (None: the newest). Reply: ``chat_page``."""
+
+    type: ClassVar[str] = "chat_history"
+    before: Annotated[Sequence, Field(ge=1)] | None = None
+    limit: Annotated[StrictInt, Field(ge=1, le=MAX_CHAT_PAGE)] = 50
+
+
 class Ping(ClientMessage):
     """Ask for a sign of life at application level. Reply: ``pong``."""
 
@@ -149,6 +179,7 @@ CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
         Unsubscribe,
         Mute,
         ChatSend,
+        ChatHistory,
         Ping,
     )
 }

@@ -46,10 +46,14 @@ class ClientFrame:
 
 @dataclass(frozen=True, slots=True)
 class ServerFrame:
-    """A message from the server: the reply to request ``re``, or an event when that is None."""
+    """A message from the server: the reply to request ``re``, or an event when that is None.
+
+    ``seq`` is the number of an event within its lobby; events that concern this client alone have none.
+    """
 
     message: ServerMessage
     re: int | None = None
+    seq: int | None = None
 
 
 def encode_client(message: ClientMessage, request_id: int | None = None) -> str:
@@ -57,9 +61,9 @@ def encode_client(message: ClientMessage, request_id: int | None = None) -> str:
     return _encode(message, "id", request_id)
 
 
-def encode_server(message: ServerMessage, re: int | None = None) -> str:
-    """Return the text frame that carries this reply (``re`` given) or event."""
-    return _encode(message, "re", re)
+def encode_server(message: ServerMessage, re: int | None = None, *, seq: int | None = None) -> str:
+    """Return the text frame that carries this reply (``re`` given) or event (``seq``: of a lobby)."""
+    return _encode(message, "re", re) if seq is None else _encode(message, "seq", seq)
 
 
 def decode_client(text_untrusted: str | bytes) -> ClientFrame:
@@ -67,8 +71,8 @@ def decode_client(text_untrusted: str | bytes) -> ClientFrame:
 
     Raises: MessageError, with ``re`` set when the frame's id could be read.
     """
-    message, number = _decode(text_untrusted, CLIENT_MESSAGES, "id")
-    return ClientFrame(message, number)
+    message, numbers = _decode(text_untrusted, CLIENT_MESSAGES, ("id",))
+    return ClientFrame(message, *numbers)
 
 
 def decode_server(text_untrusted: str | bytes) -> ServerFrame:
@@ -76,8 +80,8 @@ def decode_server(text_untrusted: str | bytes) -> ServerFrame:
 
     Raises: MessageError; a client should skip ``unknown_type``, for the server may be newer.
     """
-    message, number = _decode(text_untrusted, SERVER_MESSAGES, "re")
-    return ServerFrame(message, number)
+    message, numbers = _decode(text_untrusted, SERVER_MESSAGES, ("re", "seq"))
+    return ServerFrame(message, *numbers)
 
 
 def _encode(message: Message, number_key: str, number: int | None) -> str:
@@ -87,15 +91,16 @@ def _encode(message: Message, number_key: str, number: int | None) -> str:
 
 
 def _decode(
-    text_untrusted: str | bytes, table: Mapping[str, type[_Message]], number_key: str
-) -> tuple[_Message, int | None]:
+    text_untrusted: str | bytes, table: Mapping[str, type[_Message]], number_keys: tuple[str, ...]
+) -> tuple[_Message, tuple[int | None, ...]]:
     try:
         envelope: Any = from_json(text_untrusted, allow_inf_nan=False)
     except ValueError as error:
         raise MessageError(ErrorCode.INVALID_JSON, f"not JSON: {error}") from None
     if not isinstance(envelope, dict):
         raise MessageError(ErrorCode.INVALID_JSON, "expected a JSON object with `type` and `data`")
-    number = _number(envelope, number_key)
+    numbers = tuple(_number(envelope, key) for key in number_keys)
+    number = numbers[0]
     message_type = envelope.get("type")
     if not isinstance(message_type, str):
         raise MessageError(ErrorCode.INVALID_MESSAGE, "`type` must be a string", field="type", re=number)
@@ -109,7 +114,7 @@ def _decode(
     if not isinstance(content, dict):
         raise MessageError(ErrorCode.INVALID_MESSAGE, "`data` must be an object", field="data", re=number)
     try:
-        return model.model_validate(content), number
+        return model.model_validate(content), numbers
     except ValidationError as error:
         field, text = _first_fault(error)
         raise MessageError(ErrorCode.INVALID_MESSAGE, f"`{field}`: {text}", field=field, re=number) from None

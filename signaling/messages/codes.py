@@ -23,6 +23,17 @@ class ErrorCode(StrEnum):
     RESUME_FAILED = "resume_failed"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"
+    SESSION_ENDED = "session_ended"
+    PASSWORD_REQUIRED = "password_required"  # noqa: S105 - a code
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    LOBBY_PRIVATE = "lobby_private"
+    LOBBY_FULL = "lobby_full"
+    NAME_PROTECTED = "name_protected"
+    TOKEN_INVALID = "token_invalid"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    FORBIDDEN = "forbidden"
+    COMPANY_LIMIT = "company_limit"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
     INTERNAL = "internal"
 
 
@@ -37,6 +48,7 @@ class CloseCode(IntEnum):
     TRY_LATER = 1013
     KEEPALIVE_TIMEOUT = 4008
     SESSION_RESUMED_ELSEWHERE = 4009
+    SESSION_ENDED = 4010
 
 
 #: code -> what it means and what the client should do.
@@ -57,17 +69,35 @@ ERROR_CODES: dict[ErrorCode, str] = {
     ErrorCode.RESUME_FAILED: "The token is unknown or expired, or `resume` was not the first message: join anew.",
     ErrorCode.TOO_LARGE: "The message exceeds `limits.max_message_bytes`; the connection closes with 1009.",
     ErrorCode.RATE_LIMITED: "Too many messages; the one refused had no effect. Persisting closes with 1008.",
+    ErrorCode.SESSION_ENDED: (
+        "The session was ended by somebody else (an administrator, another user of its name, the end of its lobby); "
+        "the text says by whom. Ask the user before joining again."
+    ),
+    ErrorCode.PASSWORD_REQUIRED: "The lobby is private: send its `password`, or a join `token`.",
+    ErrorCode.WRONG_PASSWORD: "The password is not the one of this lobby or name (`field` says which). Ask for it again.",
+    ErrorCode.LOBBY_PRIVATE: "The lobby is private and has no password: it takes a join `token`.",
+    ErrorCode.LOBBY_FULL: "The lobby has as many participants as it may have. Try later.",
+    ErrorCode.NAME_PROTECTED: "The name belongs to somebody: send its `name_password`, or take another name.",
+    ErrorCode.TOKEN_INVALID: "The join token or bot ticket is not one of this server's, or not for this lobby or name.",
+    ErrorCode.TOKEN_EXPIRED: "The join token has expired, or is not valid yet: get a new one.",
+    ErrorCode.FORBIDDEN: "Not allowed here: the join token does not grant it, or an administrator has forbidden it.",
+    ErrorCode.COMPANY_LIMIT: "The company has reached one of its limits; the text names it.",
+    ErrorCode.STORAGE_UNAVAILABLE: (
+        "The database does not answer. A line of chat was shown to those present but may not be kept; "
+        "older lines cannot be read now. Everything else goes on."
+    ),
     ErrorCode.INTERNAL: "The server failed; its log has the details under the connection's id.",
 }
 
 #: code -> when the server closes with it and whether reconnecting makes sense.
 CLOSE_CODES: dict[CloseCode, str] = {
     CloseCode.NORMAL: "Answer to the client's own close. A client that closes with 1000 ends its session at once.",
-    CloseCode.GOING_AWAY: "The server is shutting down. Reconnect with back-off; the session is gone.",
+    CloseCode.GOING_AWAY: "The server is restarting or stopping. Reconnect with back-off and resume; the media is gone.",
     CloseCode.POLICY: "The client kept exceeding a rate limit. Do not reconnect at once.",
     CloseCode.TOO_LARGE: "A message exceeded `limits.max_message_bytes`. Reconnect and resume; send less.",
     CloseCode.INTERNAL: "The server failed on this connection. Reconnect and resume.",
     CloseCode.TRY_LATER: "The server is full, or the client read too slowly. Reconnect with back-off and resume.",
     CloseCode.KEEPALIVE_TIMEOUT: "No pong within the keepalive timeout. Reconnect and resume.",
     CloseCode.SESSION_RESUMED_ELSEWHERE: "Another connection resumed this session. Do not reconnect by yourself.",
+    CloseCode.SESSION_ENDED: "The session was ended by somebody else; `removed` said why. Do not reconnect by yourself.",
 }

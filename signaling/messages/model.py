@@ -3,7 +3,16 @@
 import unicodedata
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    computed_field,
+)
 
 MAX_NAME_LENGTH = 64
 MAX_LOBBY_LENGTH = 64
@@ -14,8 +23,12 @@ MAX_ID_LENGTH = 64
 #: A browser's offer with 300 sections is about 200 KB.
 MAX_SDP_LENGTH = 400_000
 MAX_CANDIDATE_LENGTH = 1024
-#: Request ids are counters a JavaScript number holds exactly.
+#: Request ids and event numbers are counters a JavaScript number holds exactly.
 MAX_REQUEST_ID = 2**53 - 1
+#: As ``signaling.auth`` takes them.
+MAX_PASSWORD_LENGTH = 256
+#: A join token with every claim is some 500 characters.
+MAX_TICKET_LENGTH = 4096
 
 #: Override and isolate controls: with one of these a name can rewrite the text shown after it (Unicode TR 36,
 #: 3.6).
@@ -52,6 +65,11 @@ Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 #: What a track shows. Known to every client: microphone, camera, screen, screen_audio, bot.
 Source = Annotated[str, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
 RequestId = Annotated[StrictInt, Field(ge=0, le=MAX_REQUEST_ID)]
+#: The number of an event within its lobby.
+Sequence = Annotated[StrictInt, Field(ge=0, le=MAX_REQUEST_ID)]
+Password = Annotated[str, Field(min_length=1, max_length=MAX_PASSWORD_LENGTH)]
+#: A signed token, or another secret that was made by a program.
+Ticket = Annotated[str, Field(min_length=1, max_length=MAX_TICKET_LENGTH)]
 Kind = Literal["audio", "video"]
 MediaStateName = Literal["new", "connecting", "connected", "closed"]
 
@@ -69,13 +87,23 @@ class Message(Part):
 
 
 class Track(Part):
-    """One published audio or video."""
+    """One published audio or video. ``muted_by_server``: its publisher cannot unmute it."""
 
     track_id: str
     kind: Kind
     source: Source
     muted: StrictBool
     in_slots: StrictBool = False
+    muted_by_server: StrictBool = False
+
+
+#: What a screen plays is heard, but nobody speaks.
+SILENT_SOURCES = frozenset({"screen_audio"})
+
+
+def is_voice(track: Track) -> bool:
+    """Tell whether a participant can be heard through this track."""
+    return track.kind == "audio" and not track.muted and track.source not in SILENT_SOURCES
 
 
 class Participant(Part):
@@ -86,6 +114,13 @@ class Participant(Part):
     is_bot: StrictBool
     joined_at: AwareDatetime
     tracks: tuple[Track, ...]
+    speaking: StrictBool = False
+
+    @computed_field  # type: ignore[prop-decorator] # as pydantic documents it
+    @property
+    def muted(self) -> bool:
+        """Whether no voice of theirs can be heard: no such track, or all muted."""
+        return not any(is_voice(track) for track in self.tracks)
 
 
 class ChatMessage(Part):
@@ -99,10 +134,15 @@ class ChatMessage(Part):
 
 
 class LobbySnapshot(Part):
-    """A lobby as one participant sees it at one moment; ``participants`` includes the reader."""
+    """A lobby as one participant sees it at one moment; ``participants`` includes the reader.
+
+    ``seq`` is the number of the last event that is in it already.
+    """
 
     lobby: str
+    lobby_id: str = ""
     participant_id: str
     participants: tuple[Participant, ...]
     audio_slots: StrictInt = 0
     chat: tuple[ChatMessage, ...]
+    seq: StrictInt = 0

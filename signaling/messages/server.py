@@ -23,10 +23,15 @@ class ServerMessage(Message):
 
 
 class Resumed(ServerMessage):
-    """Reply to ``resume``: the former session is this connection's again."""
+    """Reply to ``resume``: the former session is this connection's again.
+
+    ``replayed``: the client has the lobby as it was at ``last_seq``; the events after that follow, and ``lobby`` is None.
+    Otherwise ``lobby`` is the lobby as it is now (None: in none), and events follow from exactly there.
+    """
 
     type: ClassVar[str] = "resumed"
     session_id: str
+    replayed: StrictBool = False
     lobby: LobbySnapshot | None
     media_state: MediaStateName
 
@@ -112,6 +117,14 @@ class ChatSent(ServerMessage):
     seq: StrictInt
 
 
+class ChatPage(ServerMessage):
+    """Reply to ``chat_history``: lines in ascending order; ``more``: there are older ones."""
+
+    type: ClassVar[str] = "chat_page"
+    messages: tuple[ChatMessage, ...]
+    more: StrictBool
+
+
 class Pong(ServerMessage):
     """Reply to ``ping``: the server's clock."""
 
@@ -120,12 +133,16 @@ class Pong(ServerMessage):
 
 
 class ErrorReply(ServerMessage):
-    """A request failed and changed nothing; see ``ERROR_CODES``."""
+    """A request failed and changed nothing; see ``ERROR_CODES``.
+
+    ``correlation_id`` finds what the server's log, events and audit say of this connection.
+    """
 
     type: ClassVar[str] = "error"
     code: str
     error: str
     field: str | None = None
+    correlation_id: str = ""
 
 
 # Events.
@@ -158,6 +175,7 @@ class Welcome(ServerMessage):
     resume_seconds: float
     server: ServerIdentity
     limits: Limits
+    correlation_id: str = ""
 
 
 class ParticipantJoined(ServerMessage):
@@ -168,7 +186,7 @@ class ParticipantJoined(ServerMessage):
 
 
 class ParticipantLeft(ServerMessage):
-    """Somebody left (``left``, ``moved``, ``disconnected`` or ``closing``); their tracks ended with them."""
+    """Somebody left, or was removed; their tracks ended with them."""
 
     type: ClassVar[str] = "participant_left"
     participant_id: str
@@ -222,6 +240,21 @@ class Speaking(ServerMessage):
     level_dbov: Annotated[StrictInt, Field(ge=0, le=127)]
 
 
+class LobbyClosed(ServerMessage):
+    """The lobby is no more; nobody is in it. The session lives on."""
+
+    type: ClassVar[str] = "lobby_closed"
+    reason: str
+
+
+class Removed(ServerMessage):
+    """The client is no longer in its lobby, by somebody else's will; the text says whose."""
+
+    type: ClassVar[str] = "removed"
+    reason: str
+    text: str
+
+
 class MediaState(ServerMessage):
     """The client's own connection to the relay changed its state."""
 
@@ -249,6 +282,7 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
         Subscribed,
         Unsubscribed,
         ChatSent,
+        ChatPage,
         Pong,
         ErrorReply,
         Welcome,
@@ -260,6 +294,8 @@ SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
         TrackUpdated,
         ChatPosted,
         Speaking,
+        LobbyClosed,
+        Removed,
         MediaState,
         Closing,
     )

@@ -77,8 +77,8 @@ async def test_broken_connection_is_resumed_and_nobody_notices() -> None:
             await take(grace, ChatPosted)
             path.refusing = False
             back = await take(ada, voicebot.Reconnected)
-            assert back.resumed
-            assert back.lobby.chat[-1].text == f"line {number}"
+            assert (back.resumed, back.replayed) == (True, True)
+            assert (await take(ada, ChatPosted)).message.text == f"line {number}"
             assert (ada.participant_id, ada.session_id) == (me, session)
             assert (await ada.chat("I was away")).seq == 2 * number + 2
             await take(ada, ChatPosted)

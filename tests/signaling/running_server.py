@@ -6,22 +6,28 @@ from functools import partial
 
 import trio
 
+from signaling.auth import TokenKey
 from signaling.server import RunningServer, run_server
 from signaling.settings import load_settings
+from signaling.storage import Store
 
 #: Loading the kernels takes a second; compiling them, once a machine, a minute or two.
 START_SECONDS = 300
 
 
 @asynccontextmanager
-async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
+async def running_server(
+    *, store: Store | None = None, token_key: TokenKey | None = None, **settings: object
+) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
     flags = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "stop_seconds": 2.0} | settings
     effective = load_settings(flags, environment_file=None)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         with trio.fail_after(START_SECONDS):
-            running = await nursery.start(partial(run_server, effective, stop=stop))
+            running = await nursery.start(
+                partial(run_server, effective, store=store, token_key=token_key, stop=stop)
+            )
         try:
             yield running
         finally:

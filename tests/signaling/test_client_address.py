@@ -73,12 +73,18 @@ def test_without_trusted_proxies_nobody_is_believed() -> None:
 
 
 def test_a_long_list_is_looked_at_from_its_end_only() -> None:
-    assert client_address(x_forwarded_for("10.1.1.1, " * 5000 + "10.2.2.2"), "10.0.0.1", PROXIES) == "10.1.1.1"
+    assert (
+        client_address(x_forwarded_for("10.1.1.1, " * 5000 + "10.2.2.2"), "10.0.0.1", PROXIES) == "10.1.1.1"
+    )
 
 
 @given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(["10.0.0.1", "203.0.113.5", "", "x%y"]))
 def test_any_headers_give_an_address(one: str, other: str, peer: str) -> None:
-    for headers in ({"x-forwarded-for": one}, {"forwarded": one}, {"x-forwarded-for": one, "forwarded": other}):
+    for headers in (
+        {"x-forwarded-for": one},
+        {"forwarded": one},
+        {"x-forwarded-for": one, "forwarded": other},
+    ):
         client = client_address(headers, peer, PROXIES)
         assert client.isascii()
         assert len(client) <= 64
@@ -86,7 +92,9 @@ def test_any_headers_give_an_address(one: str, other: str, peer: str) -> None:
             assert client == peer
 
 
-@given(st.lists(st.sampled_from(['for=', '"', "\\", ";", ",", " ", "1.2.3.4", "[::1]", "=", "a"]), max_size=40))
+@given(
+    st.lists(st.sampled_from(["for=", '"', "\\", ";", ",", " ", "1.2.3.4", "[::1]", "=", "a"]), max_size=40)
+)
 def test_any_pieces_of_forwarded_are_survived(pieces: list[str]) -> None:
     client_address(forwarded("".join(pieces)), "10.0.0.1", PROXIES)
 
@@ -123,5 +131,5 @@ def test_loopback(address: str, verdict: bool) -> None:
 
 
 def test_what_is_no_network_is_named() -> None:
-    with pytest.raises(ValueError, match="'10.0.0.0/99' is not a network: expected an address such as"):
+    with pytest.raises(ValueError, match=r"^'10\.0\.0\.0/99' is not a network: expected an address"):
         parse_networks(["10.0.0.0/8", "10.0.0.0/99"])

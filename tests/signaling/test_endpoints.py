@@ -19,7 +19,9 @@ def endpoint(pattern: str, **more: object) -> Endpoint:
     return Endpoint(pattern, pattern, serve, LIMITS, **more)
 
 
-ROUTES = Routes([endpoint("/ws"), endpoint("/ws/admin/events"), endpoint("/signal/{peer_id}/{company_api_key}")])
+ROUTES = Routes(
+    [endpoint("/ws"), endpoint("/ws/admin/events"), endpoint("/signal/{peer_id}/{company_api_key}")]
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +30,11 @@ ROUTES = Routes([endpoint("/ws"), endpoint("/ws/admin/events"), endpoint("/signa
         (b"/ws", "/ws", {}),
         (b"/%77s", "/ws", {}),
         (b"/ws/admin/events", "/ws/admin/events", {}),
-        (b"/signal/ada/k-1", "/signal/{peer_id}/{company_api_key}", {"peer_id": "ada", "company_api_key": "k-1"}),
+        (
+            b"/signal/ada/k-1",
+            "/signal/{peer_id}/{company_api_key}",
+            {"peer_id": "ada", "company_api_key": "k-1"},
+        ),
         (
             b"/signal/a%20b%2Fc/%C3%A9+",
             "/signal/{peer_id}/{company_api_key}",

@@ -1,25 +1,36 @@
 """A lobby alone: the order in which things are done, and that whoever is told may be going."""
 
+from lobby_parts import make_lobbies
+
 from signaling.announcements import announce
 from signaling.bus import Bus
 from signaling.events import LobbyClosed, LobbyOpened, ParticipantEntered
-from signaling.lobbies import Lobbies
 from signaling.messages import ParticipantJoined, decode_server
 from signaling.participant import Participant
+from signaling.removals import Removal
 
 
 class Guest:
     def __init__(self, name: str) -> None:
         self.heard: list[str] = []
-        self.participant = Participant(session_id=f"s-{name}", name=name, is_bot=False, deliver=self._hear)
+        self.numbers: list[int | None] = []
+        self.dismissed: list[str] = []
+        self.participant = Participant(
+            session_id=f"s-{name}", name=name, is_bot=False, deliver=self._hear, dismiss=self._dismiss
+        )
 
     def _hear(self, text: str) -> None:
-        self.heard.append(decode_server(text).message.type)
+        frame = decode_server(text)
+        self.heard.append(frame.message.type)
+        self.numbers.append(frame.seq)
+
+    def _dismiss(self, removal: Removal) -> None:
+        self.dismissed.append(removal.reason)
 
 
 def test_a_lobby_opens_with_the_first_and_closes_with_the_last() -> None:
     bus = Bus()
-    lobbies = Lobbies(bus, on_audio=lambda _: None)
+    lobbies = make_lobbies(bus)
     ada, grace = Guest("Ada"), Guest("Grace")
     lobby = lobbies.enter("garden", ada.participant)
     assert lobbies.enter("garden", grace.participant) is lobby
@@ -34,17 +45,19 @@ def test_a_lobby_opens_with_the_first_and_closes_with_the_last() -> None:
         "ParticipantGone",
         LobbyClosed.__name__,
     ]
-    assert ada.heard == ["participant_joined"]
-    assert grace.heard == ["participant_left"]
+    assert (ada.heard, ada.numbers) == (["participant_joined"], [2])
+    assert (grace.heard, grace.numbers) == (["participant_left"], [3])
 
 
 def test_a_lobby_of_the_same_name_is_a_new_one() -> None:
-    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    lobbies = make_lobbies()
     guest = Guest("Ada")
     first = lobbies.enter("garden", guest.participant)
     first.say(guest.participant, "hello")
     lobbies.leave(first, guest.participant, "left")
-    assert not lobbies.enter("garden", Guest("Grace").participant).chat
+    again = lobbies.enter("garden", Guest("Grace").participant)
+    assert not again.chat.lines
+    assert again.lobby_id != first.lobby_id
 
 
 def test_an_event_becomes_the_message_of_the_table() -> None:
@@ -64,7 +77,7 @@ class Camera:
 
 
 def test_a_snapshot_shows_every_change_made_before_it() -> None:
-    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    lobbies = make_lobbies()
     ada, track = Guest("Ada").participant, Camera()
     lobby = lobbies.enter("garden", ada)
 
@@ -85,7 +98,7 @@ def test_a_snapshot_shows_every_change_made_before_it() -> None:
 
 
 def test_who_comes_back_brings_no_tracks_along() -> None:
-    lobbies = Lobbies(Bus(), on_audio=lambda _: None)
+    lobbies = make_lobbies()
     ada = Guest("Ada").participant
     lobby = lobbies.enter("garden", ada)
     lobby.publish(ada, Camera(), "camera")

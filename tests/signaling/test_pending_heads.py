@@ -39,7 +39,7 @@ async def test_the_oldest_of_the_address_that_has_most_gives_way() -> None:
 async def test_a_flood_from_one_address_evicts_itself() -> None:
     waiting = Waiting(10)
     others = [waiting.come(f"203.0.113.{number}") for number in range(5)]
-    flood = [waiting.come("2001:db8::" + hex(number)[2:]) for number in range(100)]
+    flood = [waiting.come(f"2001:db8::{number:x}") for number in range(100)]
     assert not any(one.evicted for one in others)
     assert [one.evicted for one in flood] == [True] * 95 + [False] * 5
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import signaling
-from signaling import connection, events, handlers, outbox, session
+from signaling import connection, events, handlers, outbox, preparations, replay, session
 from signaling.announcements import ANNOUNCEMENTS
 from signaling.messages import (
     CLIENT_MESSAGES,
@@ -24,6 +24,7 @@ from signaling.messages import (
 )
 from signaling.messages.client import MAX_SECTIONS
 from signaling.messages.model import MAX_SDP_LENGTH, Message, Part
+from signaling.session_limits import SESSION_LIMITS
 
 PAGE = (Path(signaling.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 NOUNS: dict[str, type[Part]] = {"participant": Participant, "track": Track, "chat message": ChatMessage}
@@ -84,7 +85,9 @@ def test_example_of_a_message_decodes_to_it(section: Section) -> None:
 
 def test_nouns_have_the_fields_of_their_models() -> None:
     described = {one.type: one.fields for one in sections("Nouns")}
-    assert described == {name: list(model.model_fields) for name, model in NOUNS.items()}
+    assert described == {
+        name: [*model.model_fields, *model.model_computed_fields] for name, model in NOUNS.items()
+    }
 
 
 def test_limits_named_are_those_sent() -> None:
@@ -105,27 +108,31 @@ def test_close_codes_are_those_of_the_code() -> None:
 
 def test_numbers_in_the_page_are_those_of_the_code() -> None:
     text = " ".join(chapter("Life of a connection").split())
-    for number, phrase in {
-        connection.MESSAGE_BURST: "{} messages in a burst",
-        connection.MESSAGES_PER_SECOND: "{} a second on average",
-        session.CHAT_BURST: "{} chat lines in a burst",
-        session.CHAT_PER_SECOND: "and {} a second;",
-        connection.REFUSAL_BURST: "more than {} refusals",
-        connection.REFUSALS_PER_SECOND: "and {} more a second",
-        outbox.MAX_FRAMES: "({} frames",
-        MAX_SECTIONS: "at most {} entries",
-        MAX_SDP_LENGTH: "`sdp` {} characters",
-        session.MEDIA_LOST_SECONDS: "ends after {} s",
-    }.items():
+    for number, phrase in (
+        (connection.MESSAGE_BURST, "{} messages in a burst"),
+        (connection.MESSAGES_PER_SECOND, "{} a second on average"),
+        (SESSION_LIMITS["chat"].burst, "{} chat lines in a burst"),
+        (SESSION_LIMITS["chat"].per_second, "and {} a second,"),
+        (SESSION_LIMITS["join"].burst, "{} joins in a burst"),
+        (SESSION_LIMITS["join"].per_second * 60, "and {} a minute,"),
+        (replay.REPLAY_EVENTS, "keeps the last {} events"),
+        (connection.REFUSAL_BURST, "more than {} refusals"),
+        (connection.REFUSALS_PER_SECOND, "and {} more a second"),
+        (outbox.MAX_FRAMES, "({} frames"),
+        (MAX_SECTIONS, "at most {} entries"),
+        (MAX_SDP_LENGTH, "`sdp` {} characters"),
+        (session.MEDIA_LOST_SECONDS, "ends after {} s"),
+    ):
         assert phrase.format(f"{number:,g}" if number < 400_000 else f"{number:,}") in text, phrase
 
 
 def test_every_message_has_a_handler_and_every_lobby_event_an_announcement() -> None:
     assert set(handlers.HANDLERS) == set(CLIENT_MESSAGES.values())
+    assert set(preparations.PREPARATIONS) < set(handlers.HANDLERS)
     defined = {
         one for one in vars(events).values() if isinstance(one, type) and issubclass(one, events.LobbyEvent)
     }
-    unannounced = {events.LobbyEvent, events.LobbyOpened, events.LobbyClosed}
+    unannounced = {events.LobbyEvent, events.LobbyOpened, events.LobbyUpdated}
     assert set(ANNOUNCEMENTS) == defined - unannounced
 
 

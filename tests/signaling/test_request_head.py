@@ -28,7 +28,9 @@ def test_an_upgrade_is_one_with_path_query_and_headers() -> None:
 
 
 def test_a_head_does_not_show_what_may_be_secret() -> None:
-    head = parse_head(UPGRADE.replace(b"/ws", b"/ws?key=secret").replace(b"Host", b"Authorization: secret\r\nHost"))
+    head = parse_head(
+        UPGRADE.replace(b"/ws", b"/ws?key=secret").replace(b"Host", b"Authorization: secret\r\nHost")
+    )
     assert head.headers["authorization"] == "secret"
     assert "secret" not in repr(head)
 

@@ -205,7 +205,7 @@ async def test_a_client_that_does_not_read_is_cut_and_delays_nobody() -> None:
             while not server.service.counters.websockets_closed["try_later"]:
                 # Past the rate limit: as many as it takes to fill what the system buffers, then our queue.
                 for _ in range(20):
-                    said = lobby.say(writer, "x" * 2000)
+                    said = lobby.say(writer, "x" * 2000).seq
                 for _ in range(20):
                     await ada.event(ChatPosted)
         assert said > 30

@@ -7,7 +7,7 @@ import trio
 from running_server import running_server
 from wire_client import Client, connected, in_lobby
 
-from signaling.lobby import CHAT_HISTORY, CHAT_SNAPSHOT
+from signaling.chat import CHAT_HISTORY, CHAT_SNAPSHOT
 from signaling.messages import (
     Candidate,
     ChatPosted,
@@ -31,14 +31,16 @@ from signaling.messages import (
     Unsubscribe,
     encode_client,
 )
-from signaling.session import CHAT_BURST
+from signaling.session_limits import SESSION_LIMITS
+
+CHAT_BURST = SESSION_LIMITS["chat"].burst
 
 
 async def test_welcome_names_server_and_limits() -> None:
     async with running_server(max_message_bytes=4096) as server, connected(server.url) as client:
         assert client.welcome.server.name == "trio-relay"
         assert client.welcome.limits.max_message_bytes == 4096
-        assert client.welcome.resume_seconds == 20
+        assert client.welcome.resume_seconds == 30
         assert len(client.welcome.resume_token) >= 32
         assert client.welcome.resume_token not in repr(server.service.sessions.__dict__)
 
@@ -145,7 +147,7 @@ async def test_join_tells_the_last_lines_of_chat_and_the_lobby_keeps_a_bounded_n
         (participant,) = lobby.participants.values()
         for number in range(CHAT_HISTORY + 10):
             lobby.say(participant, str(number))
-        assert len(lobby.chat) == CHAT_HISTORY
+        assert len(lobby.chat.lines) == CHAT_HISTORY
         async with in_lobby(server.url, name="Grace") as grace:
             assert len(grace.joined.chat) == CHAT_SNAPSHOT
             assert grace.joined.chat[-1].text == str(CHAT_HISTORY + 9)
@@ -183,7 +185,7 @@ async def test_chat_beyond_the_burst_is_refused_and_has_no_effect() -> None:
         sequence_numbers = [(await ada.expect(ChatSend(text="x"), ChatSent)).seq for _ in range(CHAT_BURST)]
         assert sequence_numbers == list(range(1, CHAT_BURST + 1))
         assert (await ada.refused(ChatSend(text="one too many"))).code == ErrorCode.RATE_LIMITED
-        assert len(server.service.lobbies.open["garden"].chat) == CHAT_BURST
+        assert len(server.service.lobbies.open["garden"].chat.lines) == CHAT_BURST
 
 
 async def test_a_request_without_id_is_answered_without_re() -> None:

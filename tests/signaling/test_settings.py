@@ -16,7 +16,7 @@ def _no_environment(monkeypatch) -> None:
 def test_defaults_are_those_of_the_readme() -> None:
     settings = load_settings({}, None)
     assert (settings.port, settings.udp_port, settings.max_connections) == (8080, 40_000, 10_000)
-    assert (settings.resume_seconds, settings.keepalive_seconds) == (20, 4)
+    assert (settings.resume_seconds, settings.keepalive_seconds) == (30, 4)
     assert settings.max_message_bytes == 512 * 1024
 
 

@@ -14,6 +14,7 @@ from signaling.messages import (
     Join,
     Joined,
     Resume,
+    Resumed,
     ServerMessage,
     Welcome,
     decode_server,
@@ -32,7 +33,14 @@ class Client:
         self.welcome: Welcome
         self.joined: Joined
         self.events: deque[ServerMessage] = deque()
+        #: Numbers of all events of the lobby, in the order of arrival.
+        self.numbers: list[int] = []
         self._next_id = 0
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last event of the lobby that came, or was in the snapshot."""
+        return self.numbers[-1] if self.numbers else self.joined.seq
 
     async def send_text(self, text: str) -> None:
         await self.socket.send_message(text)
@@ -40,6 +48,8 @@ class Client:
     async def receive(self) -> tuple[ServerMessage, int | None]:
         with trio.fail_after(PATIENCE_SECONDS):
             frame = decode_server(await self.socket.get_message())
+        if frame.seq is not None:
+            self.numbers.append(frame.seq)
         return frame.message, frame.re
 
     async def request(self, message: ClientMessage) -> ServerMessage:
@@ -83,8 +93,20 @@ class Client:
         self.joined = await self.expect(Join(lobby=lobby, name=name, **more), Joined)
         return self.joined
 
-    async def resume(self, token: str) -> ServerMessage:
-        return await self.request(Resume(resume_token=token))
+    async def resume(
+        self, token: str, participant_id: str | None = None, last_seq: int | None = None
+    ) -> ServerMessage:
+        return await self.request(
+            Resume(resume_token=token, participant_id=participant_id, last_seq=last_seq)
+        )
+
+    async def resume_after(self, former: "Client") -> Resumed:
+        """Take over from a client whose connection was lost, knowing what it knew."""
+        known = former.joined
+        resumed = await self.resume(former.welcome.resume_token, known.participant_id, former.last_seq)
+        assert isinstance(resumed, Resumed), resumed
+        self.joined = known
+        return resumed
 
     async def closed(self) -> tuple[int, str | None, list[ServerMessage]]:
         """Read to the end; return the close code, the reason, and what was read."""

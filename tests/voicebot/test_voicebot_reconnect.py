@@ -44,7 +44,8 @@ async def test_lost_connection_is_resumed_by_its_token(autojump_clock: trio.test
             assert connection.lobby.me.name == "Ada L."
             assert connection.session_id == "s-1"
             assert connection.connected
-    assert [frame.message for frame in frames] == [Resume(resume_token="token-1")] * 3
+    claim = Resume(resume_token="token-1", participant_id="p-1", last_seq=0)
+    assert [frame.message for frame in frames] == [claim] * 3
 
 
 async def test_events_after_a_resume_apply_to_its_snapshot(autojump_clock: trio.testing.MockClock) -> None:
@@ -97,9 +98,9 @@ async def test_lobby_is_joined_again_when_the_session_is_gone(
             await anext(events)
             assert (await anext(events)).resumed
     assert [frame.message for frame in frames] == [
-        Resume(resume_token="token-1"),
+        Resume(resume_token="token-1", participant_id="p-1", last_seq=0),
         Join(lobby="garden", name="Ada", is_bot=True),
-        Resume(resume_token="token-2"),
+        Resume(resume_token="token-2", participant_id="p-2", last_seq=0),
     ]
 
 
@@ -324,7 +325,7 @@ async def test_failing_restore_is_another_failed_attempt(autojump_clock: trio.te
                 await visit.wait_closed()
             async with server.visit() as visit:
                 frame = await visit.refuse_resume()
-                assert frame.message == Resume(resume_token="token-1")
+                assert frame.message == Resume(resume_token="token-1", participant_id="p-1", last_seq=0)
                 await visit.admit(snapshot(participant_id="p-2"))
                 await visit.wait_closed()
 

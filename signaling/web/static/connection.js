@@ -6,8 +6,12 @@
  * welcome it first asks to `resume` the former session; `ready` says whether that worked. What a *session* then has to
  * do (join again, offer again) is session.js's business.
  *
+ * Events of a lobby are numbered (`seq`). `resume` says which one we got last, so that the server sends what we missed
+ * (`replayed`), each event once; or, when that was too long ago, the whole lobby as it is now.
+ *
  * Events: `state` (the new state), `ready` ({resumed: object|null}), `message` ({type, data}), `failed` (the first
- * attempt after `open` did not reach the server), `replaced` (another tab has taken the session; we are closed).
+ * attempt after `open` did not reach the server), `replaced` (another tab has taken the session; we are closed),
+ * `ended` ({error}: somebody ended the session; we are closed).
  */
 import { Emitter } from "./emitter.js";
 import { RequestError } from "./errors.js";
@@ -16,9 +20,12 @@ import { RequestError } from "./errors.js";
 const REQUEST_TIMEOUT_MS = 8_000;
 /** Socket open, welcome and resume together. */
 const WELCOME_TIMEOUT_MS = 8_000;
-/** The server's WebSocket pings are invisible to JavaScript, so we ask ourselves: finds dead networks within 13 s. */
+/**
+ * The server's WebSocket pings are invisible to JavaScript, so we ask ourselves: finds dead networks within 15 s. An
+ * answer may wait behind a line of chat that the server's database takes seconds to keep.
+ */
 const HEARTBEAT_MS = 8_000;
-const HEARTBEAT_TIMEOUT_MS = 5_000;
+const HEARTBEAT_TIMEOUT_MS = 7_000;
 /** Pause before attempt n is drawn from half to all of min(BACKOFF_MAX, BACKOFF_FIRST * 2^n): a fleet spreads out. */
 const BACKOFF_FIRST_MS = 400;
 const BACKOFF_MAX_MS = 8_000;
@@ -28,6 +35,7 @@ const CLOSE_GOODBYE = 1000;
 const CLOSE_RETRYING = 4000;
 const CLOSED_RATE_LIMITED = 1008;
 const CLOSED_RESUMED_ELSEWHERE = 4009;
+const CLOSED_SESSION_ENDED = 4010;
 
 /**
  * closed: nobody wants a connection. connecting: socket, welcome, resume. open: requests flow. waiting: pausing
@@ -55,6 +63,11 @@ export class Connection extends Emitter {
   #heartbeat = 0;
   /** @type {string|null} */
   #resumeToken = null;
+  /**
+   * Who we are in the lobby and the number of the last event we got there; null in no lobby, or after a reload.
+   * @type {{participantId: string, seq: number}|null}
+   */
+  #seen = null;
   /** @type {number|null} */
   roundTripMs = null;
   /** The latest `welcome`, for whoever asks about server and limits. @type {any} */
@@ -84,6 +97,7 @@ export class Connection extends Emitter {
     this.#attempt = 0;
     this.#reached = false;
     this.#resumeToken = resumeToken;
+    this.#seen = null;
     this.#connect();
   }
 
@@ -120,7 +134,7 @@ export class Connection extends Emitter {
     const socket = new WebSocket(this.#url);
     this.#socket = socket;
     socket.onmessage = (event) => this.#receive(event.data);
-    socket.onclose = ({ code }) => this.#closed(code);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     this.#timer = setTimeout(() => this.#drop(), WELCOME_TIMEOUT_MS);
   }
 
@@ -140,7 +154,23 @@ export class Connection extends Emitter {
     const message = JSON.parse(text);
     if (message.re !== undefined && message.re !== null) this.#settle(message);
     else if (message.type === "welcome") this.#greet(message.data);
-    else this.emit("message", { type: message.type, data: message.data ?? {} });
+    else if (this.#isNews(message)) this.emit("message", { type: message.type, data: message.data ?? {} });
+  }
+
+  /** Note the number of an event; false for one that we got before. */
+  #isNews({ seq }) {
+    if (seq === undefined || seq === null) return true;
+    if (!this.#seen || seq <= this.#seen.seq) return false;
+    this.#seen.seq = seq;
+    return true;
+  }
+
+  /** Note which event is the last one in what a reply shows us. */
+  #see(type, data) {
+    const lobby = type === "resumed" ? data.lobby : data;
+    if (type === "joined" || (type === "resumed" && lobby)) {
+      this.#seen = { participantId: lobby.participant_id, seq: lobby.seq };
+    } else if (type === "left" || (type === "resumed" && !data.replayed)) this.#seen = null;
   }
 
   #settle({ re, type, data }) {
@@ -148,6 +178,7 @@ export class Connection extends Emitter {
     if (!waiting) return;
     this.#pending.delete(re);
     clearTimeout(waiting.timer);
+    this.#see(type, data);
     if (type === "error") waiting.reject(new RequestError(data.code, data.error, data.field));
     else waiting.resolve(data);
   }
@@ -159,9 +190,14 @@ export class Connection extends Emitter {
     let resumed = null;
     if (this.#resumeToken) {
       try {
-        resumed = await this.#send("resume", { resume_token: this.#resumeToken }, WELCOME_TIMEOUT_MS);
+        resumed = await this.#send("resume", this.#claim(), WELCOME_TIMEOUT_MS);
       } catch (error) {
         if (error.isConnectionLoss) return; // the drop has been, or will be, noticed by its own timer
+        if (error.code === "session_ended") {
+          this.#end(error);
+          return;
+        }
+        this.#seen = null;
       }
       if (socket !== this.#socket) return;
     }
@@ -171,6 +207,18 @@ export class Connection extends Emitter {
     this.#step("ready");
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     this.emit("ready", { resumed });
+  }
+
+  /** Which session we were, and what we saw of it last. */
+  #claim() {
+    const seen = this.#seen && { participant_id: this.#seen.participantId, last_seq: this.#seen.seq };
+    return { resume_token: this.#resumeToken, ...seen };
+  }
+
+  /** @param {RequestError} error why somebody ended the session */
+  #end(error) {
+    this.close();
+    this.emit("ended", { error });
   }
 
   async #beat() {
@@ -184,7 +232,11 @@ export class Connection extends Emitter {
     }
   }
 
-  #closed(code) {
+  #closed(code, reason) {
+    if (code === CLOSED_SESSION_ENDED) {
+      this.#end(new RequestError("session_ended", reason));
+      return;
+    }
     if (code === CLOSED_RESUMED_ELSEWHERE) {
       this.close();
       this.emit("replaced");

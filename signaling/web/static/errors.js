@@ -33,6 +33,12 @@ const SENTENCES = {
   rate_limited: "That was a little too fast. Please wait a few seconds, then try again.",
   too_large: "That is too long to send. Please shorten it.",
   internal: "Something went wrong on the server. Please try again.",
+  password_required: "This lobby is private: it takes a password or an invitation.",
+  wrong_password: "That is not the right password. Please try again.",
+  lobby_private: "This lobby is private: it takes an invitation.",
+  lobby_full: "This lobby is full at the moment. Please try again later.",
+  name_protected: "This name belongs to somebody else. Please choose another one.",
+  storage_unavailable: "The others saw your message, but the server may not be able to keep it.",
   not_in_lobby: "You are no longer in this lobby. Join again to continue.",
 };
 

@@ -4,8 +4,10 @@
  * A plain store: the server's events go in through `apply`, views read the fields and listen for `changed` (people
  * and tracks), `chat` (a new message) and `note` ({text}: somebody came or went).
  *
- * @typedef {{track_id: string, kind: "audio"|"video", source: string, muted: boolean, in_slots: boolean}} Track
- * @typedef {{participant_id: string, name: string, is_bot: boolean, joined_at: string, tracks: Track[], speaking?: boolean}} Participant
+ * @typedef {{track_id: string, kind: "audio"|"video", source: string, muted: boolean, in_slots: boolean,
+ *           muted_by_server: boolean}} Track
+ * @typedef {{participant_id: string, name: string, is_bot: boolean, joined_at: string, tracks: Track[], speaking: boolean,
+ *           muted: boolean}} Participant
  * @typedef {{seq: number, participant_id: string, name: string, text: string, sent_at: string}} ChatMessage
  */
 import { Emitter } from "./emitter.js";
@@ -85,9 +87,8 @@ export class Lobby extends Emitter {
       this.emit("note", { text: `${participant.name} left` });
     },
     participant_updated: ({ participant }) => {
-      const former = this.participants.get(participant.participant_id);
-      if (!former) return;
-      this.participants.set(participant.participant_id, { ...participant, speaking: former.speaking });
+      if (!this.participants.has(participant.participant_id)) return;
+      this.participants.set(participant.participant_id, { ...participant });
       this.emit("changed");
     },
     track_published: ({ participant_id, track }) => this.#putTrack(participant_id, track),

@@ -37,6 +37,7 @@ export class Session extends Emitter {
     connection.on("ready", ({ resumed }) => this.#ready(resumed));
     connection.on("failed", () => this.#refuse(new RequestError("local_unreachable", "no connection")));
     connection.on("replaced", () => this.#end("replaced"));
+    connection.on("ended", ({ error }) => this.#dismissed("removed", error));
     connection.on("message", (message) => this.#receive(message));
     lobby.on("changed", () => this.#followLobby());
     media.on("changed", ({ source }) => this.#publish(source));
@@ -89,6 +90,10 @@ export class Session extends Emitter {
   }
 
   async #ready(resumed) {
+    if (resumed?.replayed) {
+      this.#call.resume(resumed.media_state); // what we missed of the lobby follows
+      return;
+    }
     if (resumed?.lobby) {
       const isReload = this.state === "entering";
       this.#arrive(resumed.lobby);
@@ -131,10 +136,18 @@ export class Session extends Emitter {
     this.emit("ended", { reason, stay, error });
   }
 
+  /** Somebody has ended our stay. */
+  #dismissed(reason, error) {
+    if (this.#entering) this.#refuse(error);
+    else if (this.#stay) this.#end(reason, error);
+  }
+
   #receive({ type, data }) {
     if (type === "media_state") {
       if (data.state === "closed") this.#call.serverClosed();
-    } else if (type === "closing") this.emit("closing", data);
+    } else if (type === "removed") this.#dismissed("removed", new RequestError("removed", data.text));
+    else if (type === "lobby_closed") this.#dismissed("closed", new RequestError("lobby_closed", data.reason));
+    else if (type === "closing") this.emit("closing", data);
     else if (type === "error") this.emit("problem", new RequestError(data.code, data.error, data.field));
     else this.#lobby.apply(type, data);
   }

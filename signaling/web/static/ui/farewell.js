@@ -9,6 +9,8 @@ const WORDS = {
   returning: (lobby) => [`Returning to ${lobby}…`, "One moment, please."],
   left: (lobby) => [`You left ${lobby}`, "Your camera and microphone are off."],
   replaced: (lobby) => ["Continued in another tab", `You are in ${lobby} in another tab or window now. Rejoin to be in it here as well.`],
+  removed: (lobby, error) => [`You are no longer in ${lobby}`, explain(error)],
+  closed: (lobby, error) => [`${lobby} was closed`, explain(error)],
   refused: (lobby, error) => [`${lobby} cannot be re-entered`, explain(error)],
 };
 

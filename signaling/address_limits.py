@@ -4,18 +4,16 @@ Behind one IPv4 address there may be a whole school, so the limits are generous:
 taking everything, not to be fair. IPv6 is counted by networks of 64 bits. The machine itself is exempt, unless told
 otherwise: behind it may be a proxy nobody told us of, and there everybody has the same address.
 
-Bounded memory: an address is known while it has a WebSocket open, and ``MAX_REMEMBERED`` are for the rate. When there are
-more, the one that was heard of longest ago is forgotten, which is as if it had been quiet.
+Bounded memory: an address is known while it has a WebSocket open, and ``Allowances`` remembers so many for the rate.
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 
-from signaling.client_address import address_group, is_loopback
-from signaling.rate_limit import TokenBucket
+from signaling.auth.allowances import DEFAULT_CAPACITY, Allowances, Rate
+from signaling.auth.client_address import attempts_key, is_loopback
 
 MAX_OPEN = 500
 PER_SECOND = 50.0
-MAX_REMEMBERED = 10_000
 
 
 class AddressLimits:
@@ -30,40 +28,29 @@ class AddressLimits:
         max_open: int = MAX_OPEN,
         per_second: float = PER_SECOND,
         exempt_loopback: bool = True,
-        max_remembered: int = MAX_REMEMBERED,
+        max_remembered: int = DEFAULT_CAPACITY,
     ) -> None:
         self.max_open = max_open
         self.per_second = per_second
         self._exempt_loopback = exempt_loopback
-        self._max_remembered = max_remembered
         self._open: Counter[str] = Counter()
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._rate = Rate(burst=max_open, per_second=per_second)
+        self._rates = Allowances(max_remembered)
 
     @property
-    def remembered(self) -> int:
-        """Addresses that something is known of."""
-        return len(self._open.keys() | self._buckets.keys())
+    def remembered(self) -> tuple[int, int]:
+        """Addresses with WebSockets, and those whose rate is known."""
+        return len(self._open), len(self._rates)
 
     def take_connection(self, address: str, now: float) -> bool:
         """Count a new connection, of whatever kind; tell whether it may be served."""
-        if self._is_exempt(address):
-            return True
-        group = address_group(address)
-        bucket = self._buckets.get(group)
-        if bucket is None:
-            bucket = self._buckets[group] = TokenBucket(
-                burst=self.max_open, per_second=self.per_second, now=now
-            )
-            if len(self._buckets) > self._max_remembered:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(group)
-        return bucket.take(now)
+        return self._is_exempt(address) or self._rates.take(attempts_key(address), self._rate, now).allowed
 
     def open(self, address: str) -> bool:
         """Count an open WebSocket, if there may be one more; then it is to be closed once."""
         if self._is_exempt(address):
             return True
-        group = address_group(address)
+        group = attempts_key(address)
         if self._open[group] >= self.max_open:
             return False
         self._open[group] += 1
@@ -73,7 +60,7 @@ class AddressLimits:
         """Count one less."""
         if self._is_exempt(address):
             return
-        group = address_group(address)
+        group = attempts_key(address)
         self._open[group] -= 1
         if not self._open[group]:
             del self._open[group]

@@ -1,4 +1,4 @@
-"""Who is at the other end: the address of a connection's client, behind proxies too, and whom it is counted with.
+"""Who is at the other end: the address of a connection's client, behind proxies too.
 
 A proxy says whom it speaks for in ``X-Forwarded-For``, or ``Forwarded`` (RFC 7239), and adds to the end of what it
 was told itself. So the list is read from its end: as long as the one who speaks is a trusted proxy, what it says of
@@ -13,8 +13,6 @@ Network = IPv4Network | IPv6Network
 
 #: Proxies in a row; what is further away is not looked at.
 MAX_HOPS = 32
-#: One customer of a provider has at least this much (BCP 157): to count single addresses would count nothing.
-IPV6_PREFIX = 64
 
 #: One element of `Forwarded`: pairs whose values may be quoted.
 _PAIR = re.compile(r'\s*([A-Za-z]+)=("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*(;|,|$)')
@@ -42,20 +40,6 @@ def client_address(
         if not _is_in(client, networks):
             break
     return str(client)
-
-
-def address_group(address: str) -> str:
-    """Return what an address is counted under: itself, or the network of 64 bits that an IPv6 address is in."""
-    parsed = _parse(address)
-    if isinstance(parsed, IPv6Address):
-        return f"{IPv6Address(int(parsed) >> (128 - IPV6_PREFIX) << (128 - IPV6_PREFIX))}/{IPV6_PREFIX}"
-    return address[:64] if parsed is None else str(parsed)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether this is an address of the machine itself; a host name is not."""
-    parsed = _parse(address)
-    return parsed is not None and parsed.is_loopback
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:

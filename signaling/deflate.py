@@ -84,11 +84,11 @@ class MessageDeflate(Extension):
     def frame_inbound_header(
         self, proto: FrameDecoder | FrameProtocol, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """See wsproto: a frame begins."""
+        """See wsproto: a frame begins. It says so again of the same frame when the header came in pieces."""
         del proto, payload_length
         self._control = opcode.iscontrol()
         if rsv.rsv1:
-            if self._inflater is not None or opcode not in {Opcode.TEXT, Opcode.BINARY}:
+            if opcode not in {Opcode.TEXT, Opcode.BINARY}:
                 return CloseReason.PROTOCOL_ERROR
             self._inflater = zlib.decompressobj(-_WINDOW_BITS)
             self._left = self._max_message_bytes + _SLACK_BYTES
@@ -103,10 +103,10 @@ class MessageDeflate(Extension):
         del proto
         if self._inflater is None or self._control:
             return data
+        inflated = self._inflate(data)
         self._left_compressed -= len(data)
-        if self._left_compressed < 0:
-            return CloseReason.MESSAGE_TOO_BIG
-        return self._inflate(data)
+        # Too large as a message it is the connection that says so. Here is what would go on for ever and inflate to nothing.
+        return CloseReason.MESSAGE_TOO_BIG if self._left and self._left_compressed < 0 else inflated
 
     def frame_inbound_complete(
         self, proto: FrameDecoder | FrameProtocol, fin: bool

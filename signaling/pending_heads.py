@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import trio
 
-from signaling.client_address import address_group
+from signaling.auth.client_address import attempts_key
 
 
 class PendingHead:
@@ -41,7 +41,7 @@ class PendingHeads:
         """Take a place for the length of a scope, if need be another's."""
         if self._count >= self._max_pending:
             self._evict()
-        group = address_group(peer_address)
+        group = attempts_key(peer_address)
         pending = PendingHead()
         self._groups.setdefault(group, {})[pending] = None
         self._count += 1

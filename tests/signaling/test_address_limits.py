@@ -36,7 +36,7 @@ def test_the_machine_itself_is_exempt_unless_told_otherwise(address: str) -> Non
         assert exempt.open(address)
         assert exempt.take_connection(address, 0)
     exempt.close(address)
-    assert exempt.remembered == 0
+    assert exempt.remembered == (0, 0)
     counted = AddressLimits(max_open=1, per_second=1, exempt_loopback=False)
     assert counted.open(address)
     assert not counted.open(address)
@@ -48,14 +48,14 @@ def test_memory_is_bounded_and_an_address_without_anything_is_forgotten() -> Non
     limits = AddressLimits(max_open=3, per_second=1, max_remembered=100)
     for number in range(1000):
         limits.take_connection(f"10.0.{number // 250}.{number % 250}", number / 1000)
-    assert limits.remembered == 100
+    assert limits.remembered == (0, 100)
     limits = AddressLimits(max_open=3, per_second=1)
     for number in range(1000):
         assert limits.open(f"10.0.{number // 250}.{number % 250}")
-    assert limits.remembered == 1000
+    assert limits.remembered == (1000, 0)
     for number in range(1000):
         limits.close(f"10.0.{number // 250}.{number % 250}")
-    assert limits.remembered == 0
+    assert limits.remembered == (0, 0)
 
 
 def test_who_keeps_knocking_is_not_the_one_forgotten() -> None:

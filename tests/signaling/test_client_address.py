@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signaling.client_address import address_group, client_address, is_loopback, parse_networks
+from signaling.client_address import client_address, parse_networks
 
 PROXIES = parse_networks(["10.0.0.0/8", "192.0.2.7", "2001:db8:1::/48"])
 
@@ -97,37 +97,6 @@ def test_any_headers_give_an_address(one: str, other: str, peer: str) -> None:
 )
 def test_any_pieces_of_forwarded_are_survived(pieces: list[str]) -> None:
     client_address(forwarded("".join(pieces)), "10.0.0.1", PROXIES)
-
-
-@pytest.mark.parametrize(
-    ("address", "group"),
-    [
-        ("203.0.113.5", "203.0.113.5"),
-        ("::ffff:203.0.113.5", "203.0.113.5"),
-        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("nobody", "nobody"),
-        ("", ""),
-    ],
-)
-def test_addresses_are_counted_as_hosts_or_networks(address: str, group: str) -> None:
-    assert address_group(address) == group
-
-
-@pytest.mark.parametrize(
-    ("address", "verdict"),
-    [
-        ("127.0.0.1", True),
-        ("127.3.2.1", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("128.0.0.1", False),
-        ("localhost", False),
-        ("", False),
-    ],
-)
-def test_loopback(address: str, verdict: bool) -> None:
-    assert is_loopback(address) is verdict
 
 
 def test_what_is_no_network_is_named() -> None:

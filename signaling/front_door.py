@@ -3,28 +3,32 @@
 Every connection lives in one supervised task and is always in one of three groups, each of them bounded, so
 that a flood of one kind cannot starve the others:
 
-- *pending*: its head has not arrived. At most ``MAX_PENDING``; a newcomer evicts the oldest, and none may
-  stay longer than ``HEAD_SECONDS``. So half-open connections and slow-loris cost a slot for seconds at most.
+- *pending*: its head has not arrived. At most ``MAX_PENDING``; a newcomer evicts the oldest of the address that has
+  most, and none may stay longer than ``HEAD_SECONDS`` (``pending_heads.py``).
 - *web*: HTTP, at most ``MAX_WEB``; above it 503.
-- *websockets*: at most ``max_connections``; above it the upgrade is accepted and closed with 1013, so that
-  browsers see why.
+- *websockets*: the upgrades to an endpoint's path (``endpoints.py``, ``reception.py``). Above ``max_connections`` they
+  are accepted and closed with 1013, so that browsers see why.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable
 from functools import partial
 
 import structlog
 import trio
 
+from signaling.address_limits import AddressLimits
+from signaling.client_address import Network, client_address
 from signaling.counters import Counters
 from signaling.courier import Courier
+from signaling.endpoints import Endpoint, Routes, request_info
+from signaling.http_refusal import refuse_http
 from signaling.logs import get_logger
-from signaling.messages import CloseCode
 from signaling.peeked_stream import PeekedStream
+from signaling.pending_heads import PendingHeads
+from signaling.reception import RETRY_SECONDS, Reception, printable
 from signaling.request_head import (
     MAX_HEAD_BYTES,
-    Destination,
     RequestHead,
     head_is_complete,
     origin_is_allowed,
@@ -32,49 +36,49 @@ from signaling.request_head import (
 )
 from signaling.supervisor import supervise
 from signaling.web_server import WebServer
-from signaling.websocket import Ended, WebSocket, WebSocketLimits, serve_websocket
 
 HEAD_SECONDS = 5.0
 MAX_PENDING = 256
 MAX_WEB = 256
 #: How many clients at once may be told that the server is full.
 MAX_REFUSING = 64
-STOP_REASON = "the server is restarting or shutting down: reconnect and resume"
-
-_BUSY = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-)
 
 _log = get_logger(__name__)
 
-WebSocketHandler = Callable[[WebSocket], Awaitable[None]]
-
 
 class FrontDoor:
-    """See the module."""
+    """See the module. Proxies in ``trusted_proxies`` are believed whom they speak for."""
 
     def __init__(
         self,
         *,
         web_server: WebServer,
-        handle_websocket: WebSocketHandler,
-        limits: WebSocketLimits,
+        endpoints: Iterable[Endpoint],
         keepalive_seconds: float,
         max_connections: int,
+        address_limits: AddressLimits,
         allowed_origins: tuple[str, ...],
+        send_timeout_seconds: float,
         counters: Counters,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
         self._web_server = web_server
-        self._handle_websocket = handle_websocket
-        self._limits = limits
+        self._send_timeout_seconds = send_timeout_seconds
+        self._routes = Routes(endpoints)
         self._courier = Courier(keepalive_seconds=keepalive_seconds)
-        self._max_connections = max_connections
+        self._addresses = address_limits
+        self._reception = Reception(
+            courier=self._courier,
+            counters=counters,
+            addresses=address_limits,
+            max_connections=max_connections,
+            max_refusing=MAX_REFUSING,
+        )
         self._allowed_origins = allowed_origins
+        self._trusted_proxies = trusted_proxies
         self._counters = counters
         self._streams: set[trio.SocketStream] = set()
-        self._pending: dict[trio.SocketStream, trio.CancelScope] = {}
-        self._sockets: set[WebSocket] = set()
-        self._refusing = 0
+        self._pending = PendingHeads(MAX_PENDING)
         self._stopping = False
         self._all_closed = trio.Event()
 
@@ -100,10 +104,8 @@ class FrontDoor:
 
     async def _say_goodbye(self, stop_seconds: float) -> None:
         self._stopping = True
-        for scope in self._pending.values():
-            scope.cancel()
-        for socket in tuple(self._sockets):
-            socket.close(CloseCode.GOING_AWAY, STOP_REASON)
+        self._pending.cancel_all()
+        self._reception.stop()
         await self._web_server.stop()
         with trio.move_on_after(stop_seconds):
             if self._streams:
@@ -115,113 +117,100 @@ class FrontDoor:
         self._counters.accepted += 1
         self._streams.add(stream)
         try:
-            await supervise("connection", self._counters.failures, partial(self._serve_one, stream))
+            await supervise(
+                "connection", self._counters.failures, partial(self._serve_one, stream, connection_id)
+            )
         finally:
             await trio.aclose_forcefully(stream)
             self._streams.discard(stream)
             if self._stopping and not self._streams:
                 self._all_closed.set()
 
-    async def _serve_one(self, stream: trio.SocketStream) -> None:
-        received = await self._read_head(stream)
+    async def _serve_one(self, stream: trio.SocketStream, connection_id: str) -> None:
+        peer_address = _peer_address(stream)
+        received = await self._read_head(stream, peer_address)
         if not received:
             return
         head = parse_head(received)
-        if head.destination is Destination.WEBSOCKET and self._may_connect(head):
-            await self._serve_websocket(PeekedStream(stream, received))
+        address = client_address(head.headers, peer_address, self._trusted_proxies)
+        route = self._routes.find(head.path) if head.is_upgrade else None
+        within_rate = self._addresses.take_connection(address, trio.current_time())
+        if not within_rate:
+            self._counters.refused["address_rate"] += 1
+        if route is None:
+            peeked = PeekedStream(stream, received, send_timeout_seconds=self._send_timeout_seconds)
+            await self._serve_web(peeked, within_rate=within_rate)
             return
-        peeked = PeekedStream(stream, received, send_timeout_seconds=self._limits.send_timeout_seconds)
-        if self._counters.web < MAX_WEB:
-            self._counters.web += 1
-            try:
-                await self._web_server.serve(peeked)
-            finally:
-                self._counters.web -= 1
+        peeked = PeekedStream(stream, received)
+        endpoint, parameters = route
+        if head.fault is not None:
+            self._counters.refused["bad_upgrade"] += 1
+            await refuse_http(peeked, 400, head.fault)
+        elif endpoint.check_origin and not origin_is_allowed(head, self._allowed_origins):
+            await self._refuse_origin(peeked, endpoint, head)
+        elif not within_rate:
+            reason = f"more than {self._addresses.per_second:g} connections a second from this address"
+            await self._reception.turn_away(peeked, endpoint, 429, reason)
         else:
-            self._counters.refused["web_full"] += 1
-            await self._answer_busy(peeked)
+            request = request_info(
+                endpoint,
+                parameters,
+                head,
+                client_address=address,
+                peer_address=peer_address,
+                correlation_id=connection_id,
+            )
+            await self._reception.serve(peeked, endpoint, request)
 
-    async def _read_head(self, stream: trio.SocketStream) -> bytes:
+    async def _read_head(self, stream: trio.SocketStream, peer_address: str) -> bytes:
         """Return the bytes up to the end of the head, or as many as we look at; nothing when it did not come."""
-        if len(self._pending) >= MAX_PENDING:
-            self._counters.refused["pending_evicted"] += 1
-            self._pending.pop(next(iter(self._pending))).cancel()
         received = bytearray()
-        with trio.move_on_after(HEAD_SECONDS) as scope:
-            self._pending[stream] = scope
+        with self._pending.admit(peer_address) as pending:
+            self._counters.refused["pending_evicted"] = self._pending.evicted
             self._counters.pending += 1
+            pending.scope.deadline = trio.current_time() + HEAD_SECONDS
             try:
-                while not head_is_complete(received):
-                    piece = await stream.receive_some(MAX_HEAD_BYTES)
-                    if not piece:
-                        return b""
-                    received += piece
+                with pending.scope:
+                    while not head_is_complete(received):
+                        piece = await stream.receive_some(MAX_HEAD_BYTES)
+                        if not piece:
+                            return b""
+                        received += piece
             except trio.BrokenResourceError:
                 return b""
             finally:
-                evicted = self._pending.pop(stream, None) is None
                 self._counters.pending -= 1
-        if scope.cancelled_caught:
-            self._counters.refused["head_timeout"] += not evicted
+        if pending.scope.cancelled_caught:
+            self._counters.refused["head_timeout"] += not (pending.evicted or self._stopping)
             return b""
         return bytes(received)
 
-    def _may_connect(self, head: RequestHead) -> bool:
-        if origin_is_allowed(head, self._allowed_origins):
-            return True
-        # The web application answers this upgrade, with 403.
-        self._counters.refused["origin"] += 1
-        _log.info("foreign origin refused", origin=(head.origin or "")[:100])
-        return False
-
-    async def _serve_websocket(self, stream: PeekedStream) -> None:
-        if self._counters.websockets < self._max_connections:
-            self._counters.websockets += 1
+    async def _serve_web(self, stream: PeekedStream, *, within_rate: bool) -> None:
+        retry = {"Retry-After": str(RETRY_SECONDS)}
+        if not within_rate:
+            await refuse_http(
+                stream, 429, "too many connections from this address: wait a moment", headers=retry
+            )
+        elif self._counters.web >= MAX_WEB:
+            self._counters.refused["web_full"] += 1
+            await refuse_http(stream, 503, "the server is busy: try again in a moment", headers=retry)
+        else:
+            self._counters.web += 1
             try:
-                self._note_end(
-                    await serve_websocket(stream, self._run_websocket, self._limits, self._courier)
-                )
+                await self._web_server.serve(stream)
             finally:
-                self._counters.websockets -= 1
-            return
-        self._counters.refused["websockets_full"] += 1
-        if self._refusing >= MAX_REFUSING:
-            await self._answer_busy(stream)
-            return
-        self._refusing += 1
-        try:
-            self._note_end(await serve_websocket(stream, _refuse, self._limits, self._courier))
-        finally:
-            self._refusing -= 1
+                self._counters.web -= 1
 
-    async def _run_websocket(self, socket: WebSocket) -> None:
-        self._sockets.add(socket)
-        if self._stopping:
-            socket.close(CloseCode.GOING_AWAY, STOP_REASON)
-        try:
-            await self._handle_websocket(socket)
-        finally:
-            self._sockets.discard(socket)
-
-    def _note_end(self, ended: Ended) -> None:
-        self._counters.websockets_closed[
-            "client" if ended.by_client else CloseCode(ended.code).name.lower()
-        ] += 1
-        _log.info(
-            "websocket ended",
-            code=ended.code,
-            reason=ended.reason[:200],
-            by="client" if ended.by_client else "server",
+    async def _refuse_origin(self, stream: PeekedStream, endpoint: Endpoint, head: RequestHead) -> None:
+        self._counters.refused["origin"] += 1
+        _log.info("foreign origin refused", endpoint=endpoint.name, origin=printable(head.origin or ""))
+        await refuse_http(
+            stream, 403, "pages of this origin may not connect; see the setting allowed_origins"
         )
 
-    async def _answer_busy(self, stream: PeekedStream) -> None:
-        try:
-            await stream.send_all(_BUSY)
-            await stream.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
 
-
-async def _refuse(socket: WebSocket) -> None:
-    socket.close(CloseCode.TRY_LATER, "the server is full")
-    await trio.lowlevel.checkpoint()
+def _peer_address(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:  # gone already
+        return ""

@@ -7,17 +7,18 @@
 """
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import trio
 
 import relay
+from signaling.address_limits import AddressLimits
 from signaling.admission import Gate, LobbyGate
 from signaling.auth import Companies, GuardedPasswords, Passwords, ProtectedNames, TokenKey, Tokens
 from signaling.bus import Bus
 from signaling.connection import Connection
 from signaling.counters import Counters
+from signaling.endpoints import Endpoint, Handler, RequestInfo
 from signaling.event_log import log_events
 from signaling.front_door import FrontDoor
 from signaling.listeners import open_listener
@@ -27,6 +28,7 @@ from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
 from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
+from signaling.request_head import WEBSOCKET_PATH
 from signaling.sessions import Sessions, open_sessions
 from signaling.settings import Settings
 from signaling.speaking import SpeakingMonitor
@@ -112,11 +114,19 @@ async def run_server(
                 nursery.start_soon(publish_overloads, router, bus)
                 front_door = FrontDoor(
                     web_server=WebServer(make_web_app(service)),
-                    handle_websocket=_connection_handler(settings, sessions, counters, kept, gate, companies),
-                    limits=_websocket_limits(settings),
+                    endpoints=[
+                        Endpoint(
+                            "clients",
+                            WEBSOCKET_PATH.decode(),
+                            _connection_handler(settings, sessions, counters, kept, gate, companies),
+                            _websocket_limits(settings),
+                        )
+                    ],
                     keepalive_seconds=settings.keepalive_seconds,
                     max_connections=settings.max_connections,
+                    address_limits=AddressLimits(),
                     allowed_origins=settings.allowed_origins,
+                    send_timeout_seconds=settings.send_timeout_seconds,
                     counters=counters,
                 )
                 task_status.started(_running(settings, listener, service))
@@ -133,8 +143,8 @@ def _connection_handler(
     store: Store,
     gate: Gate,
     companies: Companies,
-) -> Callable[[WebSocket], Awaitable[None]]:
-    async def handle(socket: WebSocket) -> None:
+) -> Handler:
+    async def handle(socket: WebSocket, request: RequestInfo) -> None:
         connection = Connection(
             socket,
             sessions=sessions,
@@ -144,6 +154,7 @@ def _connection_handler(
             counters=counters,
             max_message_bytes=settings.max_message_bytes,
             keepalive_seconds=settings.keepalive_seconds,
+            client_address=request.client_address,
         )
         if not await supervise("request", counters.failures, connection.run):
             socket.close(CloseCode.INTERNAL, "the server failed on this connection")

@@ -4,7 +4,8 @@ Nothing else in the server touches wsproto. What is added to it: a bounded outgo
 how long a write may block, keepalive, one message size limit with a clear error, and an orderly end (last
 words, close code, bounded wait) however the end comes about. Streams that can write without waiting are written
 to by the server's one ``Courier``; what a client does not take at once, and all other streams (TLS), are left to
-a task of the connection's own, which lives no longer than there is something to write.
+a task of the connection's own, which lives no longer than there is something to write. Large frames are compressed
+for clients that offer it (``deflate.py``).
 
 ``serve_websocket`` runs one connection in one nursery. The caller's handler is its reader: it must keep calling
 ``receive``, which answers pings and hears the client's goodbye. Anybody may end the connection by naming a close
@@ -28,14 +29,18 @@ from wsproto.events import (
     CloseConnection,
     Event,
     Ping,
+    RejectConnection,
     Request,
     TextMessage,
 )
+from wsproto.extensions import Extension
 from wsproto.utilities import RemoteProtocolError
 
 from signaling.courier import Courier
-from signaling.frames import PING, text_frame
-from signaling.messages import CloseCode, Closing, ErrorCode, ErrorReply, encode_server
+from signaling.deflate import MessageDeflate
+from signaling.dialect import ENVELOPES, Dialect
+from signaling.frames import PING, compressed_text_frame, text_frame
+from signaling.messages import CloseCode, ErrorCode
 from signaling.outbox import Outbox
 
 #: A burst of trickled candidates; the memory is taken for the length of a read only.
@@ -54,6 +59,8 @@ class WebSocketLimits:
     handshake_seconds: float = 5.0
     #: How long the end may take: what is being written, the last words, the client's close frame.
     close_seconds: float = 2.0
+    #: Whether to compress, for clients that offer it.
+    compression: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,10 @@ class WebSocket:
 
     __slots__ = (
         "_courier",
+        "_dialect",
         "_ended",
         "_flush_requested",
+        "_frame",
         "_handler_scope",
         "_heard",
         "_limits",
@@ -98,12 +107,17 @@ class WebSocket:
         limits: WebSocketLimits,
         courier: Courier,
         nursery: trio.Nursery,
+        *,
+        frame: Callable[[str], bytes] = text_frame,
+        dialect: Dialect = ENVELOPES,
     ) -> None:
         self._stream = stream
         self._protocol = protocol
         self._limits = limits
         self._courier = courier
         self._nursery = nursery
+        self._frame = frame
+        self._dialect = dialect
         self._handler_scope = trio.CancelScope()
         self._outbox = Outbox(max_bytes=limits.send_queue_bytes, on_overflow=self._overflow)
         self._ended: Ended | None = None
@@ -148,13 +162,13 @@ class WebSocket:
 
     def send(self, text: str) -> None:
         """Queue a text frame; never waits. A client that does not keep up is closed with 1013."""
-        self._post(text_frame(text))
+        self._post(self._frame(text))
 
     def close(self, code: int, reason: str, *, discard: bool = False) -> None:
         """End the connection from our side: last words, close frame. Only the first call counts."""
         if self._ended is not None:
             return
-        last_words = [] if code == CloseCode.NORMAL else [text_frame(encode_server(Closing(reason=reason)))]
+        last_words = [] if code == CloseCode.NORMAL else [text_frame(self._dialect.closing(reason))]
         last_words.append(self._protocol.send(CloseConnection(code=int(code), reason=reason or None)))
         self._end(Ended(int(code), reason, by_client=False), *last_words, discard=discard)
         self._handler_scope.cancel()
@@ -311,7 +325,7 @@ class WebSocket:
         """Answer before the rest has come; what does come is not kept."""
         limit = self._limits.max_message_bytes
         text = f"the message is longer than the limit of {limit} bytes"
-        self.send(encode_server(ErrorReply(code=ErrorCode.TOO_LARGE, error=text)))
+        self.send(self._dialect.error(ErrorCode.TOO_LARGE, text))
         self.close(CloseCode.TOO_LARGE, f"the message exceeds the maximum message size of {limit} bytes")
         raise Disconnected
 
@@ -321,26 +335,31 @@ async def serve_websocket(
     handler: Callable[[WebSocket], Awaitable[None]],
     limits: WebSocketLimits,
     courier: Courier,
+    *,
+    dialect: Dialect = ENVELOPES,
 ) -> Ended:
     """Upgrade the stream, run the handler on it, and close it; return how it ended.
 
     Errors of the handler itself pass through (as the nursery's exception group).
     """
     try:
+        deflate = MessageDeflate(limits.max_message_bytes) if limits.compression else None
         protocol = None
         with trio.move_on_after(limits.handshake_seconds):
-            protocol = await _upgrade(stream)
+            protocol = await _upgrade(stream, deflate)
         if protocol is None:
             return Ended(ABNORMAL, "the handshake did not finish", by_client=True)
+        frame = compressed_text_frame if deflate is not None and deflate.enabled() else text_frame
         async with trio.open_nursery() as nursery:
-            ended = await WebSocket(stream, protocol, limits, courier, nursery).run(handler)
+            socket = WebSocket(stream, protocol, limits, courier, nursery, frame=frame, dialect=dialect)
+            ended = await socket.run(handler)
             nursery.cancel_scope.cancel()
         return ended
     finally:
         await trio.aclose_forcefully(stream)
 
 
-async def _upgrade(stream: trio.abc.Stream) -> Protocol | None:
+async def _upgrade(stream: trio.abc.Stream, deflate: MessageDeflate | None) -> Protocol | None:
     """Do the opening handshake; return None when the client breaks it off or gets it wrong."""
     handshake = WSConnection(ConnectionType.SERVER)
     try:
@@ -354,9 +373,13 @@ async def _upgrade(stream: trio.abc.Stream) -> Protocol | None:
                 if error.event_hint is not None:
                     await stream.send_all(handshake.send(error.event_hint))
                 return None
+            except UnicodeError:  # wsproto takes the host for one in IDNA
+                await stream.send_all(handshake.send(RejectConnection(status_code=400)))
+                return None
             for event in handshake.events():
                 if isinstance(event, Request):
-                    await stream.send_all(handshake.send(AcceptConnection()))
+                    extensions: list[Extension] = [] if deflate is None else [deflate]
+                    await stream.send_all(handshake.send(AcceptConnection(extensions=extensions)))
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         return None
     return handshake.connection

@@ -130,22 +130,26 @@ async def serving(
     keepalive_seconds: float = 3600,
     max_message_bytes: int = 100_000,
     send_queue_bytes: int = 10_000_000,
+    compression: bool = True,
+    peer: type[Peer] = Peer,
 ) -> AsyncIterator[Peer]:
     near, far = trio.testing.memory_stream_pair()
     courier = Courier(keepalive_seconds=keepalive_seconds)
-    limits = WebSocketLimits(max_message_bytes=max_message_bytes, send_queue_bytes=send_queue_bytes)
-    peer = Peer(near)
+    limits = WebSocketLimits(
+        max_message_bytes=max_message_bytes, send_queue_bytes=send_queue_bytes, compression=compression
+    )
+    client = peer(near)
     served = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(courier.run)
 
         async def serve() -> None:
-            peer.ended = await serve_websocket(kind(near, far), handler, limits, courier)
+            client.ended = await serve_websocket(kind(near, far), handler, limits, courier)
             served.set()
 
         nursery.start_soon(serve)
-        await peer.upgrade()
-        yield peer
+        await client.upgrade()
+        yield client
         with trio.fail_after(60):
             await served.wait()
         nursery.cancel_scope.cancel()

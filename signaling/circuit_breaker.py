@@ -54,7 +54,12 @@ TRANSITIONS: dict[BreakerState, dict[BreakerEvent, BreakerState]] = {
         _E.ABANDONED: _S.CLOSED,
     },
     _S.OPEN: {_E.PROBED: _S.HALF_OPEN},
-    _S.HALF_OPEN: {_E.SUCCEEDED: _S.CLOSED, _E.FAILED: _S.OPEN, _E.ABANDONED: _S.HALF_OPEN, _E.PROBED: _S.HALF_OPEN},
+    _S.HALF_OPEN: {
+        _E.SUCCEEDED: _S.CLOSED,
+        _E.FAILED: _S.OPEN,
+        _E.ABANDONED: _S.HALF_OPEN,
+        _E.PROBED: _S.HALF_OPEN,
+    },
 }
 
 
@@ -171,14 +176,14 @@ class CircuitBreaker:
             self._generation += 1
 
     def guard(
-        self, clock: Callable[[], float], *, is_failure: Callable[[BaseException], bool] | None = None
+        self, clock: Callable[[], float], *, judge: Callable[[Exception], bool | None] | None = None
     ) -> "Guard":
         """Return a context manager around one call; entering it raises CircuitOpenError.
 
-        ``is_failure`` tells of an ``Exception`` whether the other side has failed; without it, every one counts. Other
-        exceptions (cancellation) tell nothing.
+        ``judge`` tells of an exception whether the other side has failed (True), did its part (False) or was never
+        asked (None); without it, it has failed. Cancellation tells nothing.
         """
-        return Guard(self, clock, is_failure)
+        return Guard(self, clock, judge)
 
     async def call(self, function: Callable[[], Awaitable[_T]], clock: Callable[[], float]) -> _T:
         """Await ``function()`` inside ``guard``."""
@@ -195,17 +200,17 @@ class CircuitBreaker:
 class Guard:
     """One call under a breaker; see ``CircuitBreaker.guard``."""
 
-    __slots__ = ("_breaker", "_clock", "_is_failure", "_permit")
+    __slots__ = ("_breaker", "_clock", "_judge", "_permit")
 
     def __init__(
         self,
         breaker: CircuitBreaker,
         clock: Callable[[], float],
-        is_failure: Callable[[BaseException], bool] | None,
+        judge: Callable[[Exception], bool | None] | None,
     ) -> None:
         self._breaker = breaker
         self._clock = clock
-        self._is_failure = is_failure
+        self._judge = judge
         self._permit: Permit | None = None
 
     async def __aenter__(self) -> Self:
@@ -216,12 +221,14 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         assert self._permit is not None
-        self._breaker.settle(self._permit, self._judge(error), self._clock())
+        self._breaker.settle(self._permit, self._outcome(error), self._clock())
 
-    def _judge(self, error: BaseException | None) -> BreakerEvent:
+    def _outcome(self, error: BaseException | None) -> BreakerEvent:
         if error is None:
             return BreakerEvent.SUCCEEDED
         if not isinstance(error, Exception):
             return BreakerEvent.ABANDONED
-        failed = self._is_failure is None or self._is_failure(error)
+        failed = True if self._judge is None else self._judge(error)
+        if failed is None:
+            return BreakerEvent.ABANDONED
         return BreakerEvent.FAILED if failed else BreakerEvent.SUCCEEDED

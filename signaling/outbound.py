@@ -9,7 +9,6 @@ the engine of httpx, which alone lets us choose the address that is connected.
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from random import Random
@@ -28,9 +27,10 @@ from signaling.outbound_errors import (
     host_failed,
     status_error,
 )
+from signaling.outbound_messages import OUTBOUND_LIMITS, OutboundLimits, OutboundRequest, OutboundResponse
 from signaling.outbound_network import OutboundNetwork, Resolve, system_resolver
 from signaling.outbound_target import check_url, is_same_host
-from signaling.retry import RetryableError, RetryPolicy, retry
+from signaling.retry import RETRY_POLICY, RetryableError, RetryPolicy, retry
 from signaling.version import SERVER_NAME, server_version
 
 #: Status codes after which the same request goes to another URL; the others turn a POST into a GET.
@@ -43,46 +43,6 @@ _SILENT_ERRORS: dict[type[BaseException], str] = {
     httpcore.WriteTimeout: "the request was not read in time",
     httpcore.PoolTimeout: "too many calls at a time",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundLimits:
-    """How patient we are, and how much we take."""
-
-    connect_seconds: float = 5.0
-    #: Between two pieces of the answer.
-    read_seconds: float = 10.0
-    #: One attempt with all its redirects, however it drips.
-    total_seconds: float = 20.0
-    max_response_bytes: int = 256 * 1024
-    max_redirects: int = 3
-    #: Calls that wait for a connection beyond this fail after ``connect_seconds``.
-    max_connections: int = 256
-    keepalive_connections: int = 32
-    keepalive_seconds: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundRequest:
-    """One call."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-    #: The URL is the operator's own choice: private addresses are fine.
-    trusted: bool = False
-    #: Whose call it is; the breakers of one realm know nothing of those of another.
-    realm: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OutboundResponse:
-    """A successful answer (2xx); the names of headers are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class Outbound:
@@ -199,8 +159,8 @@ class Outbound:
 @asynccontextmanager
 async def open_outbound(
     *,
-    limits: OutboundLimits = OutboundLimits(),
-    policy: RetryPolicy = RetryPolicy(),
+    limits: OutboundLimits = OUTBOUND_LIMITS,
+    policy: RetryPolicy = RETRY_POLICY,
     breakers: BreakerMap | None = None,
     random: Random | None = None,
     resolve: Resolve | None = None,

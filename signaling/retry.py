@@ -51,6 +51,9 @@ class RetryPolicy:
         return max(random.uniform(0, limit), retry_after or 0.0)
 
 
+RETRY_POLICY = RetryPolicy()
+
+
 async def retry(
     call: Callable[[], Awaitable[_T]],
     policy: RetryPolicy,

@@ -1,40 +1,35 @@
 """Writes what happens in the service to the log: a subscriber of the bus like any other."""
 
-from dataclasses import fields
-
-from pydantic import BaseModel
-
 from signaling import events
-from signaling.bus import Subscription
+from signaling.event_handler import run_handler
+from signaling.event_mapping import event_to_mapping
 from signaling.logs import get_logger
+from signaling.stamped import Stamped
+from signaling.subscription import Subscription
 
 _log = get_logger(__name__)
 
-#: What happens several times a second in a lively lobby is logged for debugging only.
-_FREQUENT = (events.SpeakingChanged, events.ChatSaid)
 #: What an operator should see also where the log is kept short.
 _ALARMING = (events.WorkerOverloaded, events.WorkerRecovered)
+#: A participant's tracks were logged when they began.
+_LONG_FIELDS = frozenset({"tracks"})
 
 
 async def log_events(subscription: Subscription) -> None:
     """Log every event until the subscription ends."""
-    async for stamped in subscription:
+    await run_handler(subscription, _log_event)
+
+
+async def _log_event(stamped: Stamped) -> None:
+    event = stamped.event
+    # What happens several times a second in a lively lobby is logged for debugging only.
+    if event.latest_by or isinstance(event, events.ChatSaid):
+        write = _log.debug
+    elif isinstance(event, _ALARMING):
+        write = _log.warning
+    else:
         write = _log.info
-        if isinstance(stamped.event, _FREQUENT):
-            write = _log.debug
-        elif isinstance(stamped.event, _ALARMING):
-            write = _log.warning
-        write(type(stamped.event).__name__, seq=stamped.seq, **_flatten(stamped.event))
-
-
-def _flatten(event: events.Event) -> dict[str, object]:
-    """Return the fields of an event for a log line; what people write to each other is not logged."""
-    values: dict[str, object] = {}
-    for each in fields(event):
-        value = getattr(event, each.name)
-        values[each.name] = (
-            value.model_dump(mode="json", exclude={"text", "tracks"})
-            if isinstance(value, BaseModel)
-            else value
-        )
-    return values
+    values = event_to_mapping(event, without=_LONG_FIELDS) | {"seq": stamped.seq}
+    if stamped.correlation_id:
+        values["connection"] = stamped.correlation_id
+    write(type(event).__name__, **values)

@@ -1,13 +1,20 @@
 """Everything that happens in the service, as typed values. Who hears of it is the bus's affair (``bus.py``)."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from signaling.messages import ChatMessage, MediaStateName, Participant, Track
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of all events."""
+    """Base of all events.
+
+    ``latest_by`` is set by events that happen many times a second and tell a state: of those whose fields of these
+    names are equal only the newest is news. Such events are batched, and not kept.
+    """
+
+    latest_by: ClassVar[tuple[str, ...]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +171,8 @@ class ChatSaid(LobbyEvent):
 @dataclass(frozen=True, slots=True)
 class SpeakingChanged(LobbyEvent):
     """A participant started or stopped speaking."""
+
+    latest_by: ClassVar[tuple[str, ...]] = ("participant_id",)
 
     participant_id: str
     speaking: bool

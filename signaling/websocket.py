@@ -138,6 +138,11 @@ class WebSocket:
         """How the connection ended, or None while it is open."""
         return self._ended
 
+    @property
+    def queued_bytes(self) -> int:
+        """What waits to be written; who has much to send looks here, and lets the client keep up."""
+        return self._outbox.queued_bytes
+
     async def receive(self) -> str | bytes:
         """Return the next message.
 

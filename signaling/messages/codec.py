@@ -66,21 +66,25 @@ def encode_server(message: ServerMessage, re: int | None = None, *, seq: int | N
     return _encode(message, "re", re) if seq is None else _encode(message, "seq", seq)
 
 
-def decode_client(text_untrusted: str | bytes) -> ClientFrame:
-    """Return the request in a text frame.
+def decode_client(
+    text_untrusted: str | bytes, messages: Mapping[str, type[ClientMessage]] = CLIENT_MESSAGES
+) -> ClientFrame:
+    """Return the request in a text frame; ``messages`` is the table of the protocol that is spoken.
 
     Raises: MessageError, with ``re`` set when the frame's id could be read.
     """
-    message, numbers = _decode(text_untrusted, CLIENT_MESSAGES, ("id",))
+    message, numbers = _decode(text_untrusted, messages, ("id",))
     return ClientFrame(message, *numbers)
 
 
-def decode_server(text_untrusted: str | bytes) -> ServerFrame:
-    """Return the reply or event in a text frame.
+def decode_server(
+    text_untrusted: str | bytes, messages: Mapping[str, type[ServerMessage]] = SERVER_MESSAGES
+) -> ServerFrame:
+    """Return the reply or event in a text frame; ``messages`` is the table of the protocol that is spoken.
 
     Raises: MessageError; a client should skip ``unknown_type``, for the server may be newer.
     """
-    message, numbers = _decode(text_untrusted, SERVER_MESSAGES, ("re", "seq"))
+    message, numbers = _decode(text_untrusted, messages, ("re", "seq"))
     return ServerFrame(message, *numbers)
 
 

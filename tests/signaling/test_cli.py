@@ -207,7 +207,8 @@ async def test_environment_and_file_set_what_flags_do_not(tmp_path: Path) -> Non
     result = run("serve", "--host", "127.0.0.1", cwd=tmp_path, RELAY_PORT=str(port))
     assert result.returncode == 2
     assert result.stderr == (
-        "relay: RELAY_LOG_FORMAT: 'wrong' is not valid; expected auto, console or json (auto: console on a terminal)\n"
+        "relay: RELAY_LOG_FORMAT in .env: 'wrong' is not valid; "
+        "expected auto, console or json (auto: console on a terminal)\n"
     )
 
 
@@ -219,7 +220,7 @@ async def test_environment_and_file_set_what_flags_do_not(tmp_path: Path) -> Non
         (("--workers", "0"), "--workers: '0' is not valid"),
         (("--host", "example.org"), "--host: 'example.org' is not valid; expected an IP address"),
         (("--public-address", "203.0.113.5", "--public-address", "me"), "--public-address: '203.0.113.5,me'"),
-        (("--allowed-origin", "example.org"), "--allowed-origins: 'example.org'"),
+        (("--allowed-origin", "example.org"), "--allowed-origin: 'example.org'"),
     ],
 )
 def test_a_bad_flag_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:

@@ -38,7 +38,7 @@ async def test_welcome_names_server_and_limits() -> None:
     async with running_server(max_message_bytes=4096) as server, connected(server.url) as client:
         assert client.welcome.server.name == "trio-relay"
         assert client.welcome.limits.max_message_bytes == 4096
-        assert client.welcome.resume_seconds == 20
+        assert client.welcome.resume_seconds == 30
         assert len(client.welcome.resume_token) >= 32
         assert client.welcome.resume_token not in repr(server.service.sessions.__dict__)
 

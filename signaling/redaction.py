@@ -21,21 +21,31 @@ _KEY_WORDS = re.compile(
 _HARMLESS = re.compile(r"_(?:id|ids|count|seconds|bytes|type|kind|file)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
+# Every repetition that can begin anywhere is bounded: the time taken grows with the text, not with its square.
 _TEXT = re.compile(
     r"""
-      (?P<before_userinfo> \b[a-z][a-z0-9+.\-]*://[^\s/?\#@:]*:) [^\s/?\#@]+ (?=@)   # scheme://user:PASSWORD@host
+      (?P<before_userinfo> \b[a-z][a-z0-9+.\-]{0,20}://[^\s/?\#@:]*:) [^\s/?\#@]+ (?=@)   # scheme://user:PASSWORD@host
     | (?P<before_key> /signal/[^\s/?\#"']+/) [^\s/?\#"']+                            # /signal/{peer}/API_KEY
-    | (?P<before_query> [?&](?:[a-z_\-]*(?:token|secret|password|api_?key)|key)=) [^\s&\#"']+
+    | (?P<before_query> [?&](?:[a-z_\-]{0,30}(?:token|secret|password|api_?key)|key)=) [^\s&\#"']+
     | (?P<before_bearer> \b(?:bearer|basic)\s+) [a-z0-9._~+/\-]{8,}=*
     | (?P<before_ice> \ba=ice-pwd:) \S+
-    | \beyJ[a-z0-9_\-]{8,}\.[a-z0-9_\-]+\.[a-z0-9_\-]*                               # a JSON web token
+    | \beyJ[a-z0-9_\-]{8,500}\.[a-z0-9_\-]+\.[a-z0-9_\-]*                             # a JSON web token
     """,
     re.IGNORECASE | re.VERBOSE,
 )
 
+#: One of these stands in every text that has anything to redact; looking for them takes a tenth of the expression's time.
+_SIGNS = ("://", "/signal/", "?", "&", "bearer", "basic", "ice-pwd", "eyj")
+
 
 def redact_text(text: str) -> str:
-    """Return the text without the secrets that can be told by what stands around them. Cost: 1 µs per 100 characters."""
+    """Return the text without the secrets that can be told by what stands around them.
+
+    Cost: 1 µs for the usual text, which has none; 0.3 µs a character where one may be.
+    """
+    lowered = text.lower()
+    if not any(sign in lowered for sign in _SIGNS):
+        return text
     return _TEXT.sub(lambda found: (found[found.lastgroup] if found.lastgroup else "") + REDACTED, text)
 
 
@@ -43,8 +53,6 @@ def redact(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return a value as ``redact_text`` does, in mappings and sequences too, without what stands under telling keys."""
     if isinstance(value, str):
         return redact_text(value)
-    if isinstance(value, bytes | bytearray):
-        return redact_text(bytes(value).decode("latin-1"))
     if isinstance(value, Mapping):
         if not depth:
             return REDACTED
@@ -54,7 +62,10 @@ def redact(value: Any, depth: int = MAX_DEPTH) -> Any:
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(one, depth - 1) for one in value] if depth else REDACTED
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    # Whatever writes it would write this.
+    return redact_text(repr(value))
 
 
 @lru_cache(maxsize=1024)

@@ -21,6 +21,7 @@ from signaling.listeners import ListenError
 from signaling.logs import default_stream, get_logger, logging_to
 from signaling.server import RunningServer, run_server
 from signaling.settings import Settings
+from signaling.tracing import TracingError
 
 #: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
 OTHER_DESCRIPTORS = 256
@@ -48,7 +49,7 @@ def serve(
         cause: BaseException | None = None
         try:
             trio.run(partial(_serve, settings, announce, notice), strict_exception_groups=True)
-        except* (ListenError, relay.LocalProtocolError) as faults:
+        except* (ListenError, TracingError, relay.LocalProtocolError) as faults:
             cause = faults.exceptions[0]
         if cause is not None:
             while isinstance(cause, BaseExceptionGroup):

@@ -271,7 +271,8 @@ class Settings(BaseModel):
         None,
         "OpenTelemetry collector that gets traces, over HTTP",
         "a URL such as http://localhost:4318",
-        unset="OTEL_EXPORTER_OTLP_ENDPOINT, or no traces",
+        also="OTEL_EXPORTER_OTLP_ENDPOINT",
+        unset="no traces, unless OTEL_EXPORTER_OTLP_ENDPOINT is set",
         examples=["http://localhost:4318"],
     )
 

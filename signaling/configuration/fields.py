@@ -49,6 +49,8 @@ class Described:
     #: Its flag, such as ``--port``; None: it has none, as secrets have none, for anybody may list processes. Database
     #: URLs have one: most hold no password.
     flag: str | None
+    #: A variable of others' making that it is taken from as well, when its own is not set.
+    also: str
     #: What happens when it is not set, where that is not a value.
     unset: str
     default: Any
@@ -67,13 +69,21 @@ class Described:
 
 
 def setting(
-    group: Group, default: Any, about: str, expected: str, *, flag: str = "", unset: str = "", **bounds: Any
+    group: Group,
+    default: Any,
+    about: str,
+    expected: str,
+    *,
+    flag: str = "",
+    also: str = "",
+    unset: str = "",
+    **bounds: Any,
 ) -> Any:
     """Return the field of one setting; ``bounds`` are pydantic's (``ge``, ``le``, ``min_length``, ...).
 
-    ``flag`` is for flags that do not have the setting's own name.
+    ``flag`` is for flags that do not have the setting's own name, ``also`` for a variable that other programs know too.
     """
-    extra: dict[str, Any] = {"group": group.value, "flag": flag, "unset": unset}
+    extra: dict[str, Any] = {"group": group.value, "flag": flag, "also": also, "unset": unset}
     return Field(default, title=about, description=expected, json_schema_extra=extra, **bounds)
 
 
@@ -119,6 +129,7 @@ def _describe(name: str, field: FieldInfo) -> Described:
         flag=(str(extra["flag"]) or "--" + name.replace("_", "-"))
         if SecretStr not in kinds and not tables
         else None,
+        also=str(extra["also"]),
         unset=str(extra["unset"]),
         default=field.default,
         example=example_of(field),

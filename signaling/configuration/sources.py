@@ -70,6 +70,8 @@ def gather(
         by_file = _given_in(file, settings, required=required)
     given = dict(by_file)
     for setting in settings:
+        if setting.also and os.environ.get(setting.also):
+            given[setting.name] = Given(os.environ[setting.also], Kind.ENVIRONMENT, setting.also)
         if setting.variable in variables:
             value, place = variables[setting.variable]
             given[setting.name] = Given(_from_text(value, setting, place), Kind.ENVIRONMENT, place)

@@ -16,6 +16,7 @@ FLAGS = {setting.name: setting.flag for setting in described(Settings)}
 def _no_environment(monkeypatch, tmp_path: Path) -> None:
     for name in [*Settings.model_fields, "config"]:
         monkeypatch.delenv(f"RELAY_{name.upper()}", raising=False)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     monkeypatch.chdir(tmp_path)
 
 
@@ -292,6 +293,22 @@ def test_the_database_is_in_the_data_directory_unless_told_otherwise(tmp_path: P
         settings = load_settings({"database": url}, None)
         assert settings.database_url == url
         assert "u:p@" not in repr(settings)
+
+
+def test_the_collector_of_traces_is_also_taken_from_the_variable_that_other_programs_know(
+    monkeypatch,
+) -> None:
+    assert load_settings({}, None).otlp_endpoint is None
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a.example:4318")
+    settings, given = load_with_sources({}, None)
+    assert settings.otlp_endpoint == "http://a.example:4318"
+    assert given["otlp_endpoint"].place == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    monkeypatch.setenv("RELAY_OTLP_ENDPOINT", "http://b.example")
+    assert load_settings({}, None).otlp_endpoint == "http://b.example"
+    monkeypatch.delenv("RELAY_OTLP_ENDPOINT")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "nonsense")
+    with pytest.raises(SettingsError, match=r"^OTEL_EXPORTER_OTLP_ENDPOINT: 'nonsense' is not valid"):
+        load_settings({}, None)
 
 
 def test_no_secret_has_a_flag() -> None:

@@ -17,6 +17,7 @@ import typer
 
 from signaling.configuration.command import config
 from signaling.configuration.flags import with_settings_flags
+from signaling.doctor.command import doctor
 from signaling.exits import EXIT_USAGE, fail
 from signaling.settings import SettingsError, load_settings
 from signaling.version import SERVER_NAME, server_version
@@ -37,6 +38,7 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(_relay)
     app.command()(serve)
     app.command()(config)
+    app.command()(doctor)
     app.command()(warm_up)
     for found in sorted(entry_points(group=COMMAND_GROUP), key=lambda one: one.name):
         _add_foreign(app, found, wanted=found.name in arguments)

@@ -212,6 +212,15 @@ async def test_environment_and_file_set_what_flags_do_not(tmp_path: Path) -> Non
     )
 
 
+def test_the_settings_file_is_read_and_a_bad_line_of_it_named(tmp_path: Path) -> None:
+    (tmp_path / "relay.toml").write_text('host = "127.0.0.1"\nworkers = "many"\n')
+    result = run("serve", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "relay: relay.toml, line 2: workers: 'many' is not valid; expected a number of workers from 1 to 64\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

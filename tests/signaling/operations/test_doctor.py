@@ -228,15 +228,19 @@ def test_a_container_s_limits_count(monkeypatch, tmp_path: Path) -> None:
     assert machine._memory(settings_with(max_connections=1)).level is Level.OK
 
 
-def test_a_scheduler_that_does_not_listen_is_told_unless_real_time_is_permitted(monkeypatch) -> None:
+def test_a_scheduler_that_does_not_listen_is_told_unless_it_is_a_real_time_one(monkeypatch) -> None:
     monkeypatch.setattr(examination, "short_slices_heard", lambda: False)
     status = Path("status")
     monkeypatch.setattr(machine, "_STATUS", status)
     status.write_text("CapEff:\t0000000000800000\n")
-    assert machine._scheduling().level is Level.OK
+    assert machine._scheduling().advice.endswith("(this user may)")
     status.write_text("CapEff:\t0000000000000000\n")
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (0, 0))
-    assert machine._scheduling().level is Level.WARN
+    poor = machine._scheduling()
+    assert poor.level is Level.WARN
+    assert "which needs CAP_SYS_NICE" in poor.advice
+    monkeypatch.setattr(machine.os, "sched_getscheduler", lambda _: os.SCHED_RR)
+    assert machine._scheduling().level is Level.OK
 
 
 def test_old_pythons_and_other_systems_fail(monkeypatch) -> None:

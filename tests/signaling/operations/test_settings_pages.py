@@ -1,6 +1,7 @@
 """The settings as people read them: `relay config`, docs/settings.md, the example file."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -112,3 +113,11 @@ def test_config_tells_of_variables_that_are_none(monkeypatch) -> None:
     result = config()
     assert result.exit_code == 0
     assert "relay: RELAY_PROT is no setting and is ignored; is RELAY_PORT meant?" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["Dockerfile", "docs/relay.service", "docs/operations.md", "README.md"])
+def test_every_variable_and_flag_that_is_recommended_is_a_setting(place: str) -> None:
+    text = (ROOT / place).read_text()
+    variables = {one.lower() for one in re.findall(r"\bRELAY_([A-Z_]*[A-Z])\b", text)}
+    assert variables <= {*Settings.model_fields, "config"}
+    assert variables

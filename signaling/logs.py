@@ -191,14 +191,14 @@ def _without_secrets(_: object, __: str, line: EventDict) -> EventDict:
 
 def _keep_to_the_line(_: object, __: str, line: EventDict) -> EventDict:
     """Escape what a terminal would obey, or take for another line. A traceback keeps its lines, all of them indented."""
-    return {
-        one_line(key): indented(value)
-        if key in _MANY_LINES
-        else one_line(value if isinstance(value, str) else repr(value))
-        if not isinstance(value, bool | int | float | None)
-        else value
-        for key, value in line.items()
-    }
+    return {one_line(key): _kept_to_the_line(key, value) for key, value in line.items()}
+
+
+def _kept_to_the_line(key: str, value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else repr(value)
+    return indented(text) if key in _MANY_LINES else one_line(text)
 
 
 def default_stream() -> TextIO:

@@ -150,7 +150,7 @@ def _given_in(file: Path, settings: tuple[Described, ...], *, required: str | No
         raise SettingsError(f"{required}: there is no file {file}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"cannot read {file}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     names = {setting.name for setting in settings}
     for key in content:
@@ -164,7 +164,7 @@ def _from_text(value: str, setting: Described, place: str) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         # The value may hold secrets: it is not shown.
         raise SettingsError(f"{place}: not valid JSON ({error}); expected {setting.expected}") from None
 

@@ -206,6 +206,7 @@ def test_tables_are_json_in_the_environment(monkeypatch) -> None:
     assert load_settings({}, None).webhooks[0].url == "https://a.example"
     for bad, words in {
         "[": "RELAY_WEBHOOKS: not valid JSON",
+        "[" * 100_000: "RELAY_WEBHOOKS: not valid JSON",
         "{}": "RELAY_WEBHOOKS: ",
         json.dumps([{**target, "url": "gopher://a"}]): "RELAY_WEBHOOKS[0].url: 'gopher://a' is not valid",
         json.dumps([{"url": "https://a"}]): "RELAY_WEBHOOKS[0].secret: is missing",

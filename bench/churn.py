@@ -29,7 +29,7 @@ SETTINGS: Final = {"resume_seconds": "1", "keepalive_seconds": "1"}
 """Of a relay that is started here: how long it waits for those who may come back, and to notice who fell silent."""
 
 WARM_UP_S: Final = 10.0
-SETTLE_TIMEOUT_S: Final = 60.0  # of a relay with its usual settings: consent 30 s, resuming 20 s
+SETTLE_TIMEOUT_S: Final = 60.0  # of a relay with its usual settings: consent 30 s, resuming 30 s
 SETTLE_POLL_S: Final = 0.25
 TELL_INTERVAL_S: Final = 1.0
 

@@ -4,7 +4,6 @@
 joins them and frees what they used.
 """
 
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +19,7 @@ from relay.admission import Admission
 from relay.answer import HostCandidate
 from relay.certificate import Certificate
 from relay.errors import LocalProtocolError
+from relay.examination import default_workers
 from relay.ice import peek_local_ufrag
 from relay.overload import OverloadEvent
 from relay.peer import Peer, PeerState
@@ -303,8 +303,7 @@ class Router:
 
 
 def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
-    cores = len(os.sched_getaffinity(0))
-    number = config.workers if config.workers is not None else max(1, cores - 1)
+    number = config.workers if config.workers is not None else default_workers()
     if not 1 <= number <= 64:
         raise LocalProtocolError(f"{number} workers asked for; expected 1 to 64")
     if config.udp_port and config.udp_port + number > 65536:

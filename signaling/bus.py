@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from signaling.correlation import correlation_id
-from signaling.events import Event
 from signaling.event_replay import Replay, ReplayBuffer
+from signaling.events import Event
 from signaling.stamped import Stamped
 from signaling.subscription import Overflow, SubscriberCounters, Subscription, SubscriptionLostError
 

@@ -1,4 +1,4 @@
-"""The command line: ``relay serve``, ``relay warm-up``, and the commands other packages add.
+"""The command line: ``relay serve`` and its siblings, and the commands other packages add.
 
 Flags take their values as text and leave checking to the settings, so that a bad value reads the same
 wherever it was given. Commands of other packages are entry points in the group ``trio_relay.commands``,
@@ -15,13 +15,14 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from signaling.configuration.command import config
+from signaling.configuration.flags import with_settings_flags
+from signaling.doctor.command import doctor
+from signaling.exits import EXIT_USAGE, fail
 from signaling.settings import SettingsError, load_settings
 from signaling.version import SERVER_NAME, server_version
 
 COMMAND_GROUP = "trio_relay.commands"
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def make_app(arguments: Sequence[str]) -> typer.Typer:
@@ -36,6 +37,8 @@ def make_app(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_relay)
     app.command()(serve)
+    app.command()(config)
+    app.command()(doctor)
     app.command()(warm_up)
     for found in sorted(entry_points(group=COMMAND_GROUP), key=lambda one: one.name):
         _add_foreign(app, found, wanted=found.name in arguments)
@@ -55,9 +58,8 @@ def _add_foreign(app: typer.Typer, found: EntryPoint, *, wanted: bool) -> None:
         reason = str(error)
 
         def refuse() -> None:
-            _fail(
+            fail(
                 f"{found.name} cannot be loaded: {reason}; try: pip install '{SERVER_NAME}[{found.name}]'",
-                EXIT_FAILED,
             )
 
         settings = {"ignore_unknown_options": True, "allow_extra_args": True}
@@ -80,74 +82,27 @@ def _relay(
     del version
 
 
+@with_settings_flags
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="IP address to listen on, TCP and UDP. [0.0.0.0: all]")
-    ] = None,
-    port: Annotated[str | None, typer.Option(help="TCP port of page and WebSocket; 0: any. [8080]")] = None,
-    udp_port: Annotated[
-        str | None, typer.Option(help="First worker's UDP port, the others follow; 0: any. [40000]")
-    ] = None,
-    workers: Annotated[str | None, typer.Option(help="Media workers, one core each. [cores - 1]")] = None,
-    public_address: Annotated[
-        list[str] | None,
-        typer.Option(help="IP address clients reach this machine at; may be repeated. [the machine's own]"),
-    ] = None,
-    max_connections: Annotated[str | None, typer.Option(help="WebSockets at once. [10000]")] = None,
-    max_peers: Annotated[
-        str | None, typer.Option(help="Clients with media at once; more are refused. [as the tables hold]")
-    ] = None,
-    max_outbound_streams: Annotated[
-        str | None,
-        typer.Option(
-            help="Streams to subscribers beyond which no new client gets media. [as the tables hold]"
-        ),
-    ] = None,
-    resume_seconds: Annotated[
-        str | None, typer.Option(help="How long a session outlives its connection. [30]")
-    ] = None,
-    allowed_origin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Origin of a foreign page that may connect, or *; may be repeated. [only our own page]"
-        ),
-    ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [info]")] = None,
-    log_format: Annotated[
-        str | None, typer.Option(help="console, json, or auto: console on a terminal. [auto]")
-    ] = None,
+    flags: dict[str, Any],
     ready_file: Annotated[
         Path | None, typer.Option(help="Write the URL, process id and UDP ports here, as JSON, when ready.")
     ] = None,
 ) -> None:
     """Serve page, signaling and media until SIGINT or SIGTERM.
 
-    Every flag is also an environment variable (RELAY_PORT=8080) and a line in the file .env; flags win over
-    both.
+    Every setting is also an environment variable (RELAY_PORT=8080) and a line in the settings file relay.toml; flags
+    win over variables, and these over the file. Secrets have no flag. See: relay config --help, docs/settings.md.
     """
     # Imported here: compiling and loading the media stack takes seconds that --help need not spend.
     from signaling.serve import ServeError, write_ready_file  # noqa: PLC0415
     from signaling.serve import serve as run  # noqa: PLC0415
     from signaling.server import RunningServer  # noqa: PLC0415
 
-    flags: dict[str, Any] = {
-        "host": host,
-        "port": port,
-        "udp_port": udp_port,
-        "workers": workers,
-        "public_address": tuple(public_address) if public_address else None,
-        "max_connections": max_connections,
-        "max_peers": max_peers,
-        "max_outbound_streams": max_outbound_streams,
-        "resume_seconds": resume_seconds,
-        "allowed_origins": tuple(allowed_origin) if allowed_origin else None,
-        "log_level": log_level,
-        "log_format": log_format,
-    }
     try:
-        settings = load_settings({name: value for name, value in flags.items() if value is not None})
+        settings = load_settings(flags)
     except SettingsError as error:
-        _fail(str(error), EXIT_USAGE)
+        fail(str(error), EXIT_USAGE)
 
     def announce(running: RunningServer) -> None:
         typer.echo(f"Open {running.url} in a browser. Stop with Ctrl-C.")
@@ -159,7 +114,7 @@ def serve(
     try:
         run(settings, announce=announce, notice=_notice)
     except ServeError as error:
-        _fail(str(error), EXIT_FAILED)
+        fail(str(error))
     _leave_at_once()
 
 
@@ -186,8 +141,3 @@ def _leave_at_once() -> NoReturn:
 
 def _notice(text: str) -> None:
     typer.echo(text, err=True)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"relay: {message}", err=True)
-    raise typer.Exit(code)

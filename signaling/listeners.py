@@ -22,6 +22,14 @@ def open_listener(host: str, port: int) -> trio.SocketListener:
 
     Raises: ListenError.
     """
+    return trio.SocketListener(trio.socket.from_stdlib_socket(open_listening_socket(host, port)))
+
+
+def open_listening_socket(host: str, port: int) -> socket.socket:
+    """Listen on an IP address, outside of Trio too.
+
+    Raises: ListenError.
+    """
     wildcard = ip_address(host).is_unspecified
     wanted = [(socket.AF_INET6 if ":" in host else socket.AF_INET, host)]
     if wildcard:
@@ -39,7 +47,7 @@ def open_listener(host: str, port: int) -> trio.SocketListener:
         raise ListenError(_explain(error, host, port)) from None
 
 
-def _listen(family: int, address: str, port: int, *, dual_stack: bool) -> trio.SocketListener:
+def _listen(family: int, address: str, port: int, *, dual_stack: bool) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_STREAM)
     try:
         # A restarted server may listen again although old connections linger in TIME_WAIT.
@@ -52,7 +60,7 @@ def _listen(family: int, address: str, port: int, *, dual_stack: bool) -> trio.S
     except OSError:
         opened.close()
         raise
-    return trio.SocketListener(trio.socket.from_stdlib_socket(opened))
+    return opened
 
 
 def _explain(error: OSError, host: str, port: int) -> str:

@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +16,13 @@ import trio
 
 import relay
 from signaling import garbage
+from signaling.data_directory import DataDirectoryError
 from signaling.front_door import MAX_PENDING, MAX_REFUSING, MAX_WEB
 from signaling.listeners import ListenError
 from signaling.logs import default_stream, get_logger, logging_to
 from signaling.server import RunningServer, run_server
-from signaling.settings import Settings
+from signaling.settings import MEMORY_DATABASE, Settings
+from signaling.tracing import TracingError
 
 #: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
 OTHER_DESCRIPTORS = 256
@@ -48,7 +50,7 @@ def serve(
         cause: BaseException | None = None
         try:
             trio.run(partial(_serve, settings, announce, notice), strict_exception_groups=True)
-        except* (ListenError, relay.LocalProtocolError) as faults:
+        except* (ListenError, TracingError, DataDirectoryError, relay.LocalProtocolError) as faults:
             cause = faults.exceptions[0]
         if cause is not None:
             while isinstance(cause, BaseExceptionGroup):
@@ -69,6 +71,17 @@ def write_ready_file(path: Path, running: RunningServer) -> None:
     partial_file.replace(path)
 
 
+def warnings_of(settings: Settings) -> Iterator[str]:
+    """Yield what an operator must not overlook at start-up."""
+    if settings.development and settings.admin_token is None:
+        yield (
+            "DEVELOPMENT MODE: every program on this machine may administer the relay without a credential. "
+            "Set admin_token and unset development before anybody else uses it."
+        )
+    if settings.database_url == MEMORY_DATABASE:
+        yield "Nothing is kept: the database is in memory and ends with this process."
+
+
 async def _serve(
     settings: Settings, announce: Callable[[RunningServer], None], notice: Callable[[str], None]
 ) -> None:
@@ -80,6 +93,8 @@ async def _serve(
             with startup:
                 await _warm_up(notice)
                 garbage.settle()
+                for warning in warnings_of(settings):
+                    notice(warning)
                 announce(await nursery.start(partial(run_server, settings, stop=stop)))
         signals.cancel_scope.cancel()
     _log.info("stopped")

@@ -1,72 +1,304 @@
-"""What an operator can set: flags over environment (``RELAY_...``) over the file ``.env`` over the defaults here.
+"""What an operator can set: flags over environment (``RELAY_...``) over a file (``relay.toml``) over the defaults here.
 
-``load_settings`` is the one way in; it turns a bad value into one line that names the setting, the value and
+``load_settings`` is the one way in; it turns a bad value into one line that names where it was given, the value and
 what was expected. Nothing reads the environment after it.
+
+A new setting is one entry of the table and, where bounds do not say it all, a validator. Its flag, its variable, its
+place in ``docs/settings.md`` and in the example file follow from the entry.
 """
 
+import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
-ENVIRONMENT_PREFIX = "RELAY_"
-ENVIRONMENT_FILE = Path(".env")
+from signaling.configuration.errors import SettingsError
+from signaling.configuration.fields import (
+    ENVIRONMENT_PREFIX,
+    SecretUrl,
+    Table,
+    access,
+    limit,
+    log,
+    media,
+    network,
+    service,
+    storage,
+)
+from signaling.configuration.sources import DEFAULT_FILE, ENVIRONMENT_FILE, Given, gather, validate
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "IceServer",
+    "Settings",
+    "SettingsError",
+    "WebhookTarget",
+    "load_settings",
+    "load_with_sources",
+]
+
+#: Keeps everything in memory and nothing beyond the process's end: for trials and tests.
+MEMORY_DATABASE = "memory:"
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+DATABASE_FILE = "relay.sqlite3"
+
+#: RFC 7518 section 3.2: a key for HS256 has at least the size of its hash.
+JOIN_SECRET_BYTES = 32
+ADMIN_TOKEN_LENGTH = 16
+WEBHOOK_SECRET_LENGTH = 16
+
+_DAYS = "a number of days from 1 to 36500, or 0: for ever"
+_SECONDS = "seconds from 0 to 3600"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
 
 
-class Settings(BaseSettings):
-    """The effective settings of one server. The descriptions are what an error calls "expected"."""
+class IceServer(Table):
+    """A STUN or TURN server that clients are told of (``RTCIceServer`` of the WebRTC specification)."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX, extra="ignore", frozen=True, env_ignore_empty=True
+    urls: tuple[Annotated[str, Field(pattern=r"^(stun|stuns|turn|turns):\S+$")], ...] = Field(
+        min_length=1,
+        description="addresses such as stun:stun.example.org:3478 or turn:turn.example.org",
+        examples=[["stun:stun.example.org:3478"]],
+    )
+    username: str | None = Field(None, description="a name that the TURN server knows")
+    credential: SecretStr | None = Field(None, description="the password of that name")
+
+    @field_validator("urls", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+
+class WebhookTarget(Table):
+    """Where events are posted to."""
+
+    url: str = Field(
+        description="a URL such as https://example.org/hook", examples=["https://example.org/hook"]
+    )
+    secret: SecretStr = Field(
+        min_length=WEBHOOK_SECRET_LENGTH,
+        description=f"at least {WEBHOOK_SECRET_LENGTH} characters, with which deliveries are signed",
+    )
+    events: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="names of events; none: all of them"
     )
 
-    host: str = Field("0.0.0.0", description="an IP address to listen on, such as 0.0.0.0, :: or 127.0.0.1")  # noqa: S104 - a server listens
-    port: Port = Field(8080, description="a TCP port, 0 to 65535 (0: any free one)")
-    udp_port: Port = Field(
-        40_000, description="the first worker's UDP port, 0 to 65535 (0: any free ones); the others follow it"
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return _web_url(value)
+
+
+class Settings(BaseModel):
+    """The effective settings of one server."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = network(
+        "0.0.0.0",  # noqa: S104 - a server listens
+        "IP address to listen on, TCP and UDP",
+        "an IP address to listen on, such as 0.0.0.0, :: or 127.0.0.1",
     )
-    workers: int | None = Field(None, ge=1, le=64, description="a number of workers from 1 to 64")
-    public_address: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="IP addresses that clients can reach, separated by commas"
+    port: Port = network(
+        8080, "TCP port of the page, the API and the WebSocket", "a TCP port, 0 to 65535 (0: any free one)"
     )
-    max_connections: int = Field(
-        10_000, ge=1, le=1_000_000, description="a number of WebSockets from 1 to 1000000"
+    udp_port: Port = network(
+        40_000,
+        "UDP port of the first media worker; the others follow it",
+        "the first worker's UDP port, 0 to 65535 (0: any free ones); the others follow it",
     )
-    max_peers: int | None = Field(
+    public_address: tuple[str, ...] = network(
+        (),
+        "IP addresses at which clients reach this machine",
+        "IP addresses that clients can reach, separated by commas",
+        unset="the machine's own",
+        examples=[["203.0.113.5"]],
+    )
+    allowed_origins: tuple[str, ...] = network(
+        (),
+        "origins of foreign pages that may connect",
+        "origins such as https://example.org separated by commas, or * for any",
+        flag="--allowed-origin",
+        unset="only the server's own page",
+        examples=[["https://example.org"]],
+    )
+    trusted_proxies: tuple[str, ...] = network(
+        (),
+        "proxies whose X-Forwarded-For is believed",
+        "IP addresses or networks such as 10.0.0.0/8, separated by commas",
+        flag="--trusted-proxy",
+        unset="none",
+        examples=[["10.0.0.0/8"]],
+    )
+    compression: bool = network(
+        True, "compress large messages for clients that offer it", "true or false (permessage-deflate)"
+    )
+    stop_seconds: float = network(
+        3.0, "how long clients may take to leave when the server stops", "seconds from 0 to 600", ge=0, le=600
+    )
+
+    workers: int | None = media(
         None,
+        "media workers, one core each",
+        "a number of workers from 1 to 64",
+        unset="cores - 1",
+        examples=[4],
+        ge=1,
+        le=64,
+    )
+    max_peers: int | None = media(
+        None,
+        "clients with media at once; more are refused",
+        "a number of clients that send or receive media, from 1 to 1000000",
+        unset="as the tables hold",
+        examples=[5_000],
         ge=1,
         le=1_000_000,
-        description="a number of clients that send or receive media, from 1 to 1000000",
     )
-    max_outbound_streams: int | None = Field(
-        None, ge=1, le=10_000_000, description="a number of streams to subscribers, from 1 to 10000000"
+    max_outbound_streams: int | None = media(
+        None,
+        "streams to subscribers beyond which no new client gets media",
+        "a number of streams to subscribers, from 1 to 10000000",
+        unset="as the tables hold",
+        examples=[200_000],
+        ge=1,
+        le=10_000_000,
     )
-    resume_seconds: float = Field(30.0, ge=0, le=3600, description="seconds from 0 to 3600")
-    keepalive_seconds: float = Field(4.0, gt=0, le=3600, description="seconds above 0, at most 3600")
-    send_timeout_seconds: float = Field(10.0, gt=0, le=3600, description="seconds above 0, at most 3600")
-    max_message_bytes: int = Field(
-        512 * 1024, ge=1024, le=16 * 1024 * 1024, description="a number of bytes from 1024 to 16777216"
-    )
-    send_queue_bytes: int = Field(
-        4 * 1024 * 1024, ge=65_536, le=1024**3, description="a number of bytes from 65536 to 1073741824"
-    )
-    stop_seconds: float = Field(3.0, ge=0, le=600, description="seconds from 0 to 600")
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="origins such as https://example.org separated by commas, or * for any"
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error"
-    )
-    log_format: Literal["auto", "console", "json"] = Field(
-        "auto", description="auto, console or json (auto: console on a terminal)"
+    ice_servers: tuple[IceServer, ...] = media(
+        (),
+        "STUN and TURN servers that clients are told of",
+        "tables with urls and, for TURN, username and credential (JSON in the environment)",
+        unset="none: clients reach the relay directly",
     )
 
-    @field_validator("public_address", "allowed_origins", mode="before")
+    max_connections: int = limit(
+        10_000, "WebSockets at once", "a number of WebSockets from 1 to 1000000", ge=1, le=1_000_000
+    )
+    max_connections_per_address: int = limit(
+        1_000,
+        "connections at once from one address (IPv6: one /64 network)",
+        "a number of connections from 1 to 1000000",
+        ge=1,
+        le=1_000_000,
+    )
+    resume_seconds: float = limit(30.0, "how long a session outlives its connection", _SECONDS, ge=0, le=3600)
+    keepalive_seconds: float = limit(
+        4.0,
+        "how often a quiet client is asked whether it lives; the answer may take as long",
+        "seconds above 0, at most 3600",
+        gt=0,
+        le=3600,
+    )
+    send_timeout_seconds: float = limit(
+        10.0, "how long a client may take to accept a message", "seconds above 0, at most 3600", gt=0, le=3600
+    )
+    max_message_bytes: int = limit(
+        512 * 1024,
+        "size of a client's message",
+        "a number of bytes from 1024 to 16777216",
+        ge=1024,
+        le=16 * 1024 * 1024,
+    )
+    send_queue_bytes: int = limit(
+        4 * 1024 * 1024,
+        "what may wait to be sent to one client before it is disconnected",
+        "a number of bytes from 65536 to 1073741824",
+        ge=65_536,
+        le=1024**3,
+    )
+
+    development: bool = access(
+        False,
+        "leave the admin API open to this machine when there is no admin_token",
+        "true or false; for trials only",
+    )
+    admin_token: SecretStr | None = access(
+        None,
+        "the secret with which an administrator uses the admin API",
+        f"at least {ADMIN_TOKEN_LENGTH} characters",
+        unset="the admin API is closed",
+        min_length=ADMIN_TOKEN_LENGTH,
+    )
+    join_token_secret: SecretStr | None = access(
+        None,
+        "the secret with which join tokens are signed (HS256)",
+        f"at least {JOIN_SECRET_BYTES} bytes",
+        unset="no such tokens are taken",
+    )
+    join_token_public_key_file: Path | None = access(
+        None,
+        "the public key with which join tokens are verified (EdDSA)",
+        "a file with a public key in PEM form",
+        examples=["join-key.pem"],
+        unset="no such tokens are taken",
+    )
+
+    data_dir: Path = storage(
+        Path("relay-data"), "directory of what the server keeps", "a directory the server may write to"
+    )
+    database: SecretUrl | None = storage(
+        None,
+        "where sessions, lobbies, chat, names, companies, events and the audit log are kept",
+        "a URL: sqlite:////absolute/file, sqlite:///relative/file, postgresql://user:password@host/name, or memory: "
+        "(kept until the process ends)",
+        unset=f"SQLite in data_dir, {DATABASE_FILE}",
+        examples=["postgresql://relay@localhost/relay"],
+    )
+    store_queue_changes: int = storage(
+        10_000,
+        "changes that may wait while the database does not answer",
+        "a number of changes from 100 to 1000000",
+        ge=100,
+        le=1_000_000,
+    )
+    keep_events_days: Days = storage(7, "how long events are kept", _DAYS)
+    keep_chat_days: Days = storage(90, "how long chat is kept", _DAYS)
+    keep_audit_days: Days = storage(365, "how long the audit log is kept", _DAYS)
+
+    webhooks: tuple[WebhookTarget, ...] = service(
+        (),
+        "where events are posted to, signed",
+        "tables with url, secret and events (JSON in the environment)",
+        unset="nowhere",
+    )
+    otlp_endpoint: str | None = service(
+        None,
+        "OpenTelemetry collector that gets traces, over HTTP",
+        "a URL such as http://localhost:4318",
+        also="OTEL_EXPORTER_OTLP_ENDPOINT",
+        unset="no traces, unless OTEL_EXPORTER_OTLP_ENDPOINT is set",
+        examples=["http://localhost:4318"],
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = log(
+        "info", "what is logged", "debug, info, warning or error"
+    )
+    log_format: Literal["auto", "console", "json"] = log(
+        "auto", "how it is logged", "auto, console or json (auto: console on a terminal)"
+    )
+
+    @property
+    def database_url(self) -> str:
+        """The URL of the database in use; it may hold a password."""
+        if self.database is not None:
+            return self.database.get_secret_value()
+        return f"sqlite:///{(self.data_dir / DATABASE_FILE).absolute()}"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would take true for 1.
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError
+        return value
+
+    @field_validator("public_address", "allowed_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -83,6 +315,11 @@ class Settings(BaseSettings):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(str(ip_address(part)) for part in value)
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(part)) for part in value)
+
     @field_validator("allowed_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -92,35 +329,67 @@ class Settings(BaseSettings):
                 raise ValueError
         return tuple(part.lower() for part in value)
 
+    @field_validator("join_token_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value().encode()) < JOIN_SECRET_BYTES:
+            raise ValueError
+        return value
+
+    @field_validator("database")
+    @classmethod
+    def _database(cls, value: SecretUrl | None) -> SecretUrl | None:
+        if value is None or value.get_secret_value() == MEMORY_DATABASE:
+            return value
+        scheme, separator, rest = value.get_secret_value().partition("://")
+        if not separator or scheme not in DATABASE_SCHEMES or not rest.strip("/"):
+            raise ValueError
+        return value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str | None) -> str | None:
+        return None if value is None else _web_url(value)
+
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
     def _lower(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
 
 
-class SettingsError(Exception):
-    """A setting has a bad value; the text is one line for the operator."""
-
-
-def load_settings(flags: Mapping[str, Any], environment_file: Path | None = ENVIRONMENT_FILE) -> Settings:
-    """Return the effective settings; ``flags`` holds only what was given on the command line.
+def load_settings(
+    flags: Mapping[str, Any],
+    environment_file: Path | None = ENVIRONMENT_FILE,
+    default_file: Path | None = DEFAULT_FILE,
+) -> Settings:
+    """Return the effective settings; see ``load_with_sources``.
 
     Raises: SettingsError for the first bad value.
     """
-    try:
-        return Settings(**{"_env_file": environment_file, **flags})
-    except ValidationError as error:
-        raise SettingsError(_describe(error, flags)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"cannot read {environment_file}: {error}") from None
+    return load_with_sources(flags, environment_file, default_file)[0]
 
 
-def _describe(error: ValidationError, flags: Mapping[str, Any]) -> str:
-    fault = error.errors(include_url=False)[0]
-    name = str(fault["loc"][0]).lower().removeprefix(ENVIRONMENT_PREFIX.lower())
-    given = flags[name] if name in flags else fault["input"]
-    if isinstance(given, list | tuple):
-        given = ",".join(str(part) for part in given)
-    source = "--" + name.replace("_", "-") if name in flags else ENVIRONMENT_PREFIX + name.upper()
-    expected = Settings.model_fields[name].description
-    return f"{source}: {str(given)[:100]!r} is not valid; expected {expected}"
+def load_with_sources(
+    flags: Mapping[str, Any],
+    environment_file: Path | None = ENVIRONMENT_FILE,
+    default_file: Path | None = DEFAULT_FILE,
+) -> tuple[Settings, Mapping[str, Given]]:
+    """Return the effective settings, and what was given for those that are not as by default.
+
+    ``flags`` holds what was given on the command line; None stands for nothing. Its ``config``, or RELAY_CONFIG, names
+    the file; without them ``default_file`` is read if it exists.
+
+    Raises: SettingsError for the first bad value.
+    """
+    given = gather(Settings, flags, environment_file=environment_file, default_file=default_file)
+    return validate(Settings, given), given
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    # Reading the port checks it.
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError
+    if re.search(r"[\s\x00-\x1f]", value):
+        raise ValueError
+    return value

@@ -15,8 +15,9 @@ import trio
 
 from signaling.circuit_breaker import CircuitOpenError
 from signaling.logs import get_logger
-from signaling.outbound import Outbound, OutboundRequest
+from signaling.outbound import Outbound
 from signaling.outbound_errors import OutboundError
+from signaling.outbound_messages import OutboundRequest
 from signaling.retry import GaveUpError, RetryableError, RetryPolicy, retry
 from signaling.storage import AddDeadLetter, DeadLetterRecord, Store
 from signaling.supervisor import supervise

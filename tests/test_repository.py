@@ -119,7 +119,9 @@ def test_the_changelog_begins_with_the_version():
 
 
 @pytest.mark.parametrize(
-    ("folders", "extras"), [(PACKAGES, {"bench"}), ({"tests"}, {"bench", "test"})], ids=["packages", "tests"]
+    ("folders", "extras"),
+    [(PACKAGES, {"bench", "otel"}), ({"tests"}, {"bench", "test"})],
+    ids=["packages", "tests"],
 )
 def test_what_is_imported_is_declared(folders, extras):
     project = PROJECT["project"]

@@ -18,7 +18,7 @@ PACKETS_PER_SECOND = 50
 
 
 async def test_media_flows_and_consent_is_given_while_the_trio_thread_is_blocked(lobby: str) -> None:
-    settings = Settings(_env_file=None, host="127.0.0.1", port=0, udp_port=0, workers=1)
+    settings = Settings(host="127.0.0.1", port=0, udp_port=0, workers=1)
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             running: RunningServer = await nursery.start(run_server, settings)

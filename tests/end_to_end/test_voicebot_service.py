@@ -37,7 +37,7 @@ async def open_service(**settings: Any) -> AsyncIterator[Served]:
     values = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, **settings}
 
     async def serve(task_status: trio.TaskStatus[RunningServer]) -> None:
-        await run_server(Settings(_env_file=None, **values), stop=stop, task_status=task_status)
+        await run_server(Settings(**values), stop=stop, task_status=task_status)
 
     with trio.fail_after(120):
         async with trio.open_nursery() as nursery:

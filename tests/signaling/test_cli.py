@@ -207,7 +207,17 @@ async def test_environment_and_file_set_what_flags_do_not(tmp_path: Path) -> Non
     result = run("serve", "--host", "127.0.0.1", cwd=tmp_path, RELAY_PORT=str(port))
     assert result.returncode == 2
     assert result.stderr == (
-        "relay: RELAY_LOG_FORMAT: 'wrong' is not valid; expected auto, console or json (auto: console on a terminal)\n"
+        "relay: RELAY_LOG_FORMAT in .env: 'wrong' is not valid; "
+        "expected auto, console or json (auto: console on a terminal)\n"
+    )
+
+
+def test_the_settings_file_is_read_and_a_bad_line_of_it_named(tmp_path: Path) -> None:
+    (tmp_path / "relay.toml").write_text('host = "127.0.0.1"\nworkers = "many"\n')
+    result = run("serve", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "relay: relay.toml, line 2: workers: 'many' is not valid; expected a number of workers from 1 to 64\n"
     )
 
 
@@ -219,7 +229,7 @@ async def test_environment_and_file_set_what_flags_do_not(tmp_path: Path) -> Non
         (("--workers", "0"), "--workers: '0' is not valid"),
         (("--host", "example.org"), "--host: 'example.org' is not valid; expected an IP address"),
         (("--public-address", "203.0.113.5", "--public-address", "me"), "--public-address: '203.0.113.5,me'"),
-        (("--allowed-origin", "example.org"), "--allowed-origins: 'example.org'"),
+        (("--allowed-origin", "example.org"), "--allowed-origin: 'example.org'"),
     ],
 )
 def test_a_bad_flag_is_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:

@@ -9,6 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from signaling import cli
+from signaling.exits import EXIT_FAILED
 
 SOURCE = """
 import typer
@@ -53,6 +54,6 @@ def test_they_run_with_their_own_options() -> None:
 
 def test_one_that_cannot_be_imported_says_what_to_install() -> None:
     code, output = run("broken", "--fast", "x")
-    assert code == cli.EXIT_FAILED
+    assert code == EXIT_FAILED
     assert "a_module_nobody_has" in output
     assert "pip install 'trio-relay[broken]'" in output

@@ -103,7 +103,9 @@ class Client:
             self.token = self._fresh_token
             self.roster.apply(Left())
         else:
-            assert isinstance(message, Joined) or frame.re is None or message.type in {"chat_sent", "name_set"}
+            assert (
+                isinstance(message, Joined) or frame.re is None or message.type in {"chat_sent", "name_set"}
+            )
         assert self.roster.apply(message, frame.seq)
 
 

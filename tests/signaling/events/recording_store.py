@@ -37,7 +37,7 @@ class RecordingStore:
             elif isinstance(change, DropDeadLetter):
                 self.letters.pop(change.delivery_id, None)
             else:
-                raise AssertionError(change)
+                raise TypeError(change)
 
     async def commit(self, *changes: Change) -> None:
         self._check()

@@ -74,4 +74,4 @@ def test_numbers_in_the_page_are_those_of_the_code() -> None:
         (MAX_FRAME_EVENTS, "list of up to {} *event*"),
     ):
         assert phrase.format(f"{int(number):,}") in text, phrase
-    assert f"0–{MAX_INTERVAL_MS}" in text
+    assert f"0\u2013{MAX_INTERVAL_MS}" in text

@@ -173,8 +173,7 @@ class Histories(RuleBasedStateMachine):
         try:
             permit = self.breaker.admit(self.now)
         except CircuitOpenError as error:
-            assert not may
-            assert error.retry_after > 0
+            assert (may, error.retry_after > 0) == (False, True)  # noqa: PT017 - which of both is the model's to say
             return
         assert may
         self.under_way.append((permit, self.openings))

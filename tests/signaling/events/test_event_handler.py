@@ -88,7 +88,9 @@ async def test_batches_are_full_or_in_time(autojump_clock) -> None:
     with bus.subscribe("batch") as subscription:
         async with trio.open_nursery() as nursery:
             start = trio.current_time()
-            nursery.start_soon(lambda: run_batch_handler(subscription, handler, batch_events=3, batch_seconds=1))
+            nursery.start_soon(
+                lambda: run_batch_handler(subscription, handler, batch_events=3, batch_seconds=1)
+            )
             for name in "abcdefg":
                 bus.publish(LobbyOpened(name))
             await trio.sleep(0.5)

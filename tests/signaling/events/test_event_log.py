@@ -3,12 +3,12 @@
 import structlog
 import trio
 import trio.testing
+from test_event_mapping import AT, PERSON
 
 from signaling import events
 from signaling.bus import Bus
 from signaling.event_log import log_events
 from signaling.messages import ChatMessage
-from test_event_mapping import AT, PERSON
 
 
 async def test_events_are_logged_with_their_connection_and_without_private_words(autojump_clock) -> None:

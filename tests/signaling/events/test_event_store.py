@@ -4,12 +4,12 @@ import structlog
 import trio
 import trio.testing
 from recording_store import RecordingStore
+from test_event_mapping import AT, PERSON
 
 from signaling import events
 from signaling.bus import Bus
 from signaling.event_store import KEEP_EVERY, RESTART_GAP, EventKeeper, event_record, first_seq_after
 from signaling.messages import ChatMessage
-from test_event_mapping import AT, PERSON
 
 SPEAKING = events.SpeakingChanged("garden", "p-1", speaking=True, level_dbov=30)
 

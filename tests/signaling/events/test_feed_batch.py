@@ -4,10 +4,10 @@ from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
+from test_event_mapping import AT
 
 from signaling.feed_batch import FREQUENT_SECONDS, FeedBatch
 from signaling.messages.feed import FeedEvent
-from test_event_mapping import AT
 
 
 def event(seq: int) -> FeedEvent:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from signaling.retry import GaveUpError, RetryableError, RetryPolicy, retry
 
 
-class Busy(RetryableError):
+class BusyError(RetryableError):
     def __init__(self, retry_after: float | None = None) -> None:
         super().__init__("busy")
         self.retry_after = retry_after
@@ -40,7 +40,7 @@ class Call:
 
 
 async def test_pauses_double_up_to_the_cap(autojump_clock) -> None:
-    call = Call(*[Busy()] * 5, 7)
+    call = Call(*[BusyError()] * 5, 7)
     policy = RetryPolicy(attempts=6, base_seconds=1, cap_seconds=5)
     failed: list[int] = []
     result = await retry(call, policy, random=Longest(), on_failure=lambda number, _: failed.append(number))
@@ -50,11 +50,11 @@ async def test_pauses_double_up_to_the_cap(autojump_clock) -> None:
 
 
 async def test_it_gives_up_after_the_last_attempt_and_says_why(autojump_clock) -> None:
-    call = Call(*[Busy()] * 3)
+    call = Call(*[BusyError()] * 3)
     with pytest.raises(GaveUpError, match="gave up after 3 attempts: busy") as given_up:
         await retry(call, RetryPolicy(attempts=3), random=random.Random(1))
     assert given_up.value.attempts == 3
-    assert isinstance(given_up.value.__cause__, Busy)
+    assert isinstance(given_up.value.__cause__, BusyError)
 
 
 async def test_an_error_that_will_not_pass_passes_through_at_once(autojump_clock) -> None:
@@ -65,13 +65,13 @@ async def test_an_error_that_will_not_pass_passes_through_at_once(autojump_clock
 
 
 async def test_retry_after_is_waited_for(autojump_clock) -> None:
-    call = Call(Busy(20), Busy(0.1), 7)
+    call = Call(BusyError(20), BusyError(0.1), 7)
     await retry(call, RetryPolicy(base_seconds=1), random=Longest())
     assert call.at == pytest.approx([0, 20, 22])
 
 
 async def test_a_pause_that_would_cross_the_deadline_is_not_begun(autojump_clock) -> None:
-    call = Call(Busy(3600), 7)
+    call = Call(BusyError(3600), 7)
     with pytest.raises(GaveUpError, match="after 1 attempt:"):
         await retry(call, RetryPolicy(deadline_seconds=60), random=Longest())
     assert trio.current_time() - call.start == 0

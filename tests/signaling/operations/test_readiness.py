@@ -44,6 +44,7 @@ WORKER = relay.WorkerStatistics(
     shedding=0,
     shed_tracks=0,
     queue_wait_ms=0.0,
+    real_time=False,
 )
 ROUTER = relay.RouterStatistics(
     peers=0,

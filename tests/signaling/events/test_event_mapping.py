@@ -94,7 +94,7 @@ def test_values_of_all_kinds_become_plain() -> None:
 def test_unwanted_fields_are_left_out_at_any_depth() -> None:
     event = events.ParticipantEntered("garden", "s-1", PERSON)
     data = event_to_mapping(event, without=frozenset({"tracks", "lobby"}))
-    assert set(data) == {"session_id", "participant"}
+    assert set(data) == {"company_id", "lobby_id", "session_id", "participant"}
     assert "tracks" not in data["participant"]
 
 

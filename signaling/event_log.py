@@ -16,11 +16,21 @@ _LONG_FIELDS = frozenset({"tracks"})
 
 
 async def log_events(subscription: Subscription) -> None:
-    """Log every event until the subscription ends."""
-    await run_handler(subscription, _log_event)
+    """Log every event until cancelled."""
+
+    async def handle(stamped: Stamped) -> None:
+        _log_event(stamped)
+
+    await run_handler(subscription, handle)
 
 
-async def _log_event(stamped: Stamped) -> None:
+def log_waiting(subscription: Subscription) -> None:
+    """Log what waits, without waiting: the last thing to do when nobody publishes any more."""
+    for stamped in subscription.take(subscription.queued):
+        _log_event(stamped)
+
+
+def _log_event(stamped: Stamped) -> None:
     event = stamped.event
     # What happens several times a second in a lively lobby is logged for debugging only.
     if event.latest_by or isinstance(event, events.ChatSaid):

@@ -52,13 +52,14 @@ class EventKeeper:
         self._kept_seq: int | None = None
 
     async def run(self, subscription: Subscription) -> None:
-        """Keep events until cancelled; those that wait then are handed over as well, without waiting."""
-        try:
-            await run_batch_handler(
-                subscription, self._keep, batch_events=self._batch_events, batch_seconds=self._batch_seconds
-            )
-        finally:
-            self._submit(subscription.take(subscription.queued))
+        """Keep events until cancelled."""
+        await run_batch_handler(
+            subscription, self._keep, batch_events=self._batch_events, batch_seconds=self._batch_seconds
+        )
+
+    def keep_waiting(self, subscription: Subscription) -> None:
+        """Keep what waits, without waiting: the last thing to do when nobody publishes any more."""
+        self._submit(subscription.take(subscription.queued))
 
     async def _keep(self, batch: list[Stamped]) -> None:
         self._submit(batch)

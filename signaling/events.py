@@ -18,53 +18,49 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionOpened(Event):
+class SessionEvent(Event):
+    """Base of what happens to a session, and the company that this concerns: of its lobby, or it was made for."""
+
+    session_id: str
+    company_id: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened(SessionEvent):
     """A client connected and got a session."""
 
-    session_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class SessionDetached(Event):
+class SessionDetached(SessionEvent):
     """A session lost its connection and waits to be resumed."""
 
-    session_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class SessionResumed(Event):
+class SessionResumed(SessionEvent):
     """A client took its session back."""
 
-    session_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class SessionRestored(Event):
+class SessionRestored(SessionEvent):
     """A session from before a restart waits for its client."""
 
-    session_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class SessionSuspended(Event):
+class SessionSuspended(SessionEvent):
     """The server stops; the session is kept for after a restart."""
 
-    session_id: str
-
 
 @dataclass(frozen=True, slots=True)
-class SessionEnded(Event):
+class SessionEnded(SessionEvent):
     """A session is over and holds nothing any more."""
 
-    session_id: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class MediaStateChanged(Event):
+class MediaStateChanged(SessionEvent):
     """A session's connection to the relay changed."""
 
-    session_id: str
     state: MediaStateName
     reason: str | None
 

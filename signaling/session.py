@@ -187,7 +187,7 @@ class Session:
             self.end("left")
             return
         self.await_client()
-        self._bus.publish(events.SessionDetached(self.session_id))
+        self._bus.publish(events.SessionDetached(self.session_id, company_id=self.belongs_to))
 
     def await_client(self) -> None:
         """Wait for a client to attach, but not for ever."""
@@ -302,20 +302,22 @@ class Session:
         """Give back all the session holds, and close its connection; called by its task, once."""
         self._ended = True
         self.end_reason = reason
+        company_id = self.belongs_to
         self.leave(reason)
         self._drop()
         self._hang_up()
-        self._bus.publish(events.SessionEnded(self.session_id, self.end_reason))
+        self._bus.publish(events.SessionEnded(self.session_id, self.end_reason, company_id=company_id))
 
     def suspend(self) -> None:
         """As ``dispose``, but for a server that stops: the store keeps the session, and nobody is told that it left."""
         self._ended = True
+        company_id = self.belongs_to
         membership, self.membership = self.membership, None
         self.media.close("the server stops")
         if membership is not None:
             self._lobbies.suspend_participant(membership.lobby, membership.participant)
         self._hang_up()
-        self._bus.publish(events.SessionSuspended(self.session_id))
+        self._bus.publish(events.SessionSuspended(self.session_id, company_id=company_id))
 
     def _drop(self) -> None:
         if self._kept:
@@ -367,7 +369,9 @@ class Session:
     def _media_changed(self, state: MediaStateName, reason: str | None) -> None:
         if self.membership is not None:
             self._drop_closed_tracks(self.membership)
-        self._bus.publish(events.MediaStateChanged(self.session_id, state, reason))
+        self._bus.publish(
+            events.MediaStateChanged(self.session_id, state, reason, company_id=self.belongs_to)
+        )
         self.tell(MediaState(state=state, reason=reason))
         if state == "closed" and not self.attached:
             self.life.deadline = min(self.life.deadline, trio.current_time() + MEDIA_LOST_SECONDS)

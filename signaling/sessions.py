@@ -96,7 +96,7 @@ class Sessions:
         self._usage.acquire(company_id, Resource.SESSION)
         token = new_secret()
         session = await self._start(_Beginning(_digest(token), company_id, waiting))
-        self._bus.publish(events.SessionOpened(session.session_id))
+        self._bus.publish(events.SessionOpened(session.session_id, company_id=session.belongs_to))
         return session, token
 
     def find(self, token_untrusted: str) -> Session | None:
@@ -115,7 +115,7 @@ class Sessions:
 
     def note_resumed(self, session: Session) -> None:
         """Tell the bus that a client took its session back."""
-        self._bus.publish(events.SessionResumed(session.session_id))
+        self._bus.publish(events.SessionResumed(session.session_id, company_id=session.belongs_to))
 
     def flush(self) -> None:
         """Let what happened to sessions so far go to the store before what is committed next."""
@@ -127,8 +127,8 @@ class Sessions:
         former = sorted(snapshot.sessions, key=lambda record: record.joined_at or record.created_at)
         for record in former:
             self._usage.acquire(record.company_id, Resource.SESSION, limited=False)
-            await self._start(_Beginning(record.token_digest, record.company_id, former=record))
-            self._bus.publish(events.SessionRestored(record.session_id))
+            session = await self._start(_Beginning(record.token_digest, record.company_id, former=record))
+            self._bus.publish(events.SessionRestored(session.session_id, company_id=session.belongs_to))
             self.restored += 1
         self._lobbies.close_abandoned()
         if self.restored or self._lobbies.restored:

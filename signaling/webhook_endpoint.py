@@ -1,31 +1,18 @@
-"""Where webhooks go, what goes there, and how it is written in the settings."""
+"""Where webhooks go, and what goes there: the operator's settings, checked."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
-
-from signaling.event_mapping import company_of, lobby_of
 from signaling.event_types import event_types
 from signaling.outbound_errors import TargetRefusedError
 from signaling.outbound_target import check_url
+from signaling.settings import WebhookTarget
 from signaling.webhook_signature import signing_key
 
 MAX_ENDPOINTS = 100
 #: The current secret and those it replaces.
 MAX_SECRETS = 3
-#: An event with one of these fields is about a bot.
-_BOT_FIELDS = ("bot_id", "provider_id")
 
 
 class WebhookConfigurationError(Exception):
@@ -34,112 +21,57 @@ class WebhookConfigurationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WebhookEndpoint:
-    """One receiver. It hears all events about lobbies and bots that are not passing states, or those in ``types``."""
+    """One receiver. It hears all events that are not passing states, or those in ``types``."""
 
     url: str
     secrets: tuple[str, ...] = field(repr=False)
     types: frozenset[str] = frozenset()
-    #: Only this company's events; None: everybody's.
-    company_id: str | None = None
-    #: Private addresses are fine: the operator chose the URL, or allowed them.
-    trusted: bool = False
 
     @property
     def endpoint_id(self) -> str:
-        """What the endpoint is called in delivery ids and metrics: the same as long as URL and company are."""
-        name = f"{self.company_id or ''}\n{self.url}"
-        return hashlib.sha256(name.encode()).hexdigest()[:12]
+        """What the endpoint is called in logs and metrics, for its URL may be a secret: the same as long as that is."""
+        return hashlib.sha256(self.url.encode()).hexdigest()[:12]
 
-    def wants(self, event_type: str, data: Mapping[str, Any], *, passing: bool) -> bool:
-        """Tell whether an event goes here; ``passing`` says that it tells a passing state."""
-        if self.company_id is not None and self.company_id != company_of(data):
-            return False
-        if self.types:
-            return event_type in self.types
-        return not passing and (lobby_of(data) is not None or any(data.get(each) for each in _BOT_FIELDS))
+    def wants(self, event_type: str, *, passing: bool) -> bool:
+        """Tell whether an event goes here; ``passing`` says that it tells a passing state (``Event.latest_by``)."""
+        return event_type in self.types if self.types else not passing
 
 
-def make_endpoint(
-    *,
-    url: str,
-    secrets: tuple[str, ...],
-    types: frozenset[str] = frozenset(),
-    company_id: str | None = None,
-    trusted: bool = False,
-) -> WebhookEndpoint:
-    """Return the endpoint, checked.
+def webhook_endpoints(targets: Iterable[WebhookTarget]) -> tuple[WebhookEndpoint, ...]:
+    """Return the endpoints that the settings name. Call it when all modules that define events are imported.
+
+    ``secret`` may hold several, separated by blanks: each signs, so that one can be replaced without a gap.
 
     Raises: WebhookConfigurationError.
     """
-    try:
-        check_url(url, trusted=trusted)
-        for secret in secrets:
-            signing_key(secret)
-    except (TargetRefusedError, ValueError) as error:
-        raise WebhookConfigurationError(f"webhook {_shown(url)}: {error}") from None
-    if not 1 <= len(secrets) <= MAX_SECRETS:
-        raise WebhookConfigurationError(f"webhook {_shown(url)}: expected 1 to {MAX_SECRETS} secrets")
-    unknown = sorted(types - event_types())
-    if unknown:
-        known = ", ".join(sorted(event_types()))
+    endpoints = tuple(_endpoint(target) for target in targets)
+    if len(endpoints) > MAX_ENDPOINTS:
         raise WebhookConfigurationError(
-            f"webhook {_shown(url)}: there are no events of the type {unknown[0]!r}; expected some of {known}"
+            f"webhooks: there are {len(endpoints)}; expected at most {MAX_ENDPOINTS}"
         )
-    return WebhookEndpoint(url, secrets, types, company_id, trusted)
-
-
-def parse_endpoints(text: str) -> tuple[WebhookEndpoint, ...]:
-    """Return the endpoints that the setting describes: a JSON list of objects with ``url`` and ``secret``.
-
-    Raises: WebhookConfigurationError.
-    """
-    try:
-        described = _ENDPOINTS.validate_json(text)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        path = ".".join(str(step) for step in fault["loc"]) or "webhooks"
-        raise WebhookConfigurationError(f"webhooks: `{path}`: {fault['msg']}") from None
-    endpoints = tuple(
-        make_endpoint(
-            url=each.url,
-            secrets=each.secret,
-            types=frozenset(each.types),
-            company_id=each.company,
-            trusted=True,
-        )
-        for each in described
-    )
-    if len({each.endpoint_id for each in endpoints}) < len(endpoints):
-        raise WebhookConfigurationError(
-            "webhooks: two have the same URL and company; put their types together"
-        )
+    if len({each.url for each in endpoints}) < len(endpoints):
+        raise WebhookConfigurationError("webhooks: two have the same url; put their events together")
     return endpoints
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-class _Described(BaseModel):
-    """An endpoint as the settings have it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: str
-    #: One, or the current one and those it replaces.
-    secret: Annotated[tuple[str, ...], BeforeValidator(_listed)]
-    types: tuple[str, ...] = ()
-    company: str | None = None
-
-    @field_validator("company")
-    @classmethod
-    def _not_empty(cls, value: str | None) -> str | None:
-        if value == "":
-            raise ValueError("leave it out to hear the events of all companies")
-        return value
-
-
-_ENDPOINTS = TypeAdapter(Annotated[tuple[_Described, ...], Field(max_length=MAX_ENDPOINTS)])
+def _endpoint(target: WebhookTarget) -> WebhookEndpoint:
+    shown = f"webhooks: {_shown(target.url)}"
+    secrets = tuple(target.secret.get_secret_value().split())
+    try:
+        check_url(target.url, trusted=True)
+        for secret in secrets:
+            signing_key(secret)
+    except (TargetRefusedError, ValueError) as error:
+        raise WebhookConfigurationError(f"{shown}: {error}") from None
+    if not 1 <= len(secrets) <= MAX_SECRETS:
+        raise WebhookConfigurationError(f"{shown}: expected 1 to {MAX_SECRETS} secrets, separated by blanks")
+    unknown = sorted(set(target.events) - event_types())
+    if unknown:
+        known = ", ".join(sorted(event_types()))
+        raise WebhookConfigurationError(
+            f"{shown}: there are no events of the type {unknown[0]!r}; expected some of {known}"
+        )
+    return WebhookEndpoint(target.url, secrets, frozenset(target.events))
 
 
 def _shown(url: str) -> str:

@@ -47,7 +47,6 @@ class WebhookStatistics:
     """Figures of one endpoint, for metrics and administrators; all but ``queued`` only grow."""
 
     endpoint_id: str
-    company_id: str | None
     #: Including the one on its way.
     queued: int
     delivered: int
@@ -75,7 +74,6 @@ class WebhookWorker:
         queue_deliveries: int = QUEUE_DELIVERIES,
     ) -> None:
         self.endpoint = endpoint
-        self._life = trio.CancelScope()
         self._outbound = outbound
         self._store = store
         self._policy = policy
@@ -106,29 +104,19 @@ class WebhookWorker:
             self._idle = trio.Event()
 
     async def run(self) -> None:
-        """Deliver until cancelled, or abandoned."""
-        with self._life:
-            while True:
-                while self._queue:
-                    self._current = self._queue.popleft()
-                    await self._deliver(self._current)
-                    self._current = None
-                self._idle.set()
-                self._arrived = trio.Event()
-                await self._arrived.wait()
+        """Deliver until cancelled."""
+        while True:
+            while self._queue:
+                self._current = self._queue.popleft()
+                await self._deliver(self._current)
+                self._current = None
+            self._idle.set()
+            self._arrived = trio.Event()
+            await self._arrived.wait()
 
     async def wait_idle(self) -> None:
         """Wait until nothing is queued or on its way."""
         await self._idle.wait()
-
-    def abandon(self) -> list[Delivery]:
-        """End the worker; return what it has not delivered."""
-        self._life.cancel()
-        left = [*([] if self._current is None else [self._current]), *self._queue]
-        self._current = None
-        self._queue.clear()
-        self._idle.set()
-        return left
 
     def surrender(self, reason: str) -> None:
         """Make a dead letter of all that has not been delivered; the worker must not run any more."""
@@ -156,7 +144,6 @@ class WebhookWorker:
         """Return figures for metrics."""
         return WebhookStatistics(
             endpoint_id=self.endpoint.endpoint_id,
-            company_id=self.endpoint.company_id,
             queued=len(self._queue) + (self._current is not None),
             delivered=self._delivered,
             failed_attempts=self._failed_attempts,
@@ -212,6 +199,6 @@ class WebhookWorker:
             url=self.endpoint.url,
             headers={"content-type": "application/json", **signed},
             body=delivery.body,
-            trusted=self.endpoint.trusted,
-            realm=self.endpoint.company_id or "",
+            # The operator chose the URL.
+            trusted=True,
         )

@@ -48,13 +48,16 @@ async def test_events_are_kept_in_batches_without_private_words_and_passing_stat
 
 async def test_what_waits_at_the_end_is_handed_over(autojump_clock) -> None:
     bus, store = Bus(), RecordingStore()
+    keeper = EventKeeper(store)
     with bus.subscribe("event_store") as subscription:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(EventKeeper(store).run, subscription)
+            nursery.start_soon(keeper.run, subscription)
             bus.publish(events.LobbyOpened("a"))
             await trio.testing.wait_all_tasks_blocked()
-            bus.publish(events.LobbyClosed("a"))
             nursery.cancel_scope.cancel()
+        bus.publish(events.LobbyClosed("a"))
+        assert store.events == []
+        keeper.keep_waiting(subscription)
     assert [record.type for record in store.events] == ["LobbyOpened", "LobbyClosed"]
 
 

@@ -5,21 +5,21 @@ next call makes it HALF_OPEN and is the probe: it alone goes through, all others
 breaker, its failure opens it again; if it is cancelled nothing has been learnt, and the next call is the probe. A call
 that was let through before the breaker opened tells nothing when it ends later.
 
-No clock, no tasks inside: time is passed in. ``guard`` and ``call`` put it around a call.
+No clock, no tasks inside: time is passed in. ``guard`` puts it around a call.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from signaling.retry import RetryableError
 
 FAILURES = 5
 OPEN_SECONDS = 30.0
-
-_T = TypeVar("_T")
+#: When to come back while the probe is under way.
+PROBE_SECONDS = 1.0
 
 
 class BreakerState(Enum):
@@ -69,6 +69,8 @@ class IllegalTransitionError(Exception):
 
 class CircuitOpenError(RetryableError):
     """The call was not made, for the last ones failed; ``retry_after`` says when it may be tried."""
+
+    attempted = False
 
     def __init__(self, name: str, retry_after: float) -> None:
         super().__init__(
@@ -146,7 +148,7 @@ class CircuitBreaker:
             wait = self._opened_at + self._open_seconds - now
             if self._probing or wait > 0:
                 self._refused += 1
-                raise CircuitOpenError(self.name, max(wait, 1.0))
+                raise CircuitOpenError(self.name, wait if wait > 0 else PROBE_SECONDS)
             self._advance(BreakerEvent.PROBED)
             self._probing = True
         return Permit(self._generation)
@@ -175,20 +177,13 @@ class CircuitBreaker:
             self._opened_at = now
             self._generation += 1
 
-    def guard(
-        self, clock: Callable[[], float], *, judge: Callable[[Exception], bool | None] | None = None
-    ) -> "Guard":
+    def guard(self, clock: Callable[[], float], *, judge: Callable[[Exception], bool | None]) -> "Guard":
         """Return a context manager around one call; entering it raises CircuitOpenError.
 
         ``judge`` tells of an exception whether the other side has failed (True), did its part (False) or was never
-        asked (None); without it, it has failed. Cancellation tells nothing.
+        asked (None). Cancellation tells nothing.
         """
         return Guard(self, clock, judge)
-
-    async def call(self, function: Callable[[], Awaitable[_T]], clock: Callable[[], float]) -> _T:
-        """Await ``function()`` inside ``guard``."""
-        async with self.guard(clock):
-            return await function()
 
     def _advance(self, event: BreakerEvent) -> None:
         following = TRANSITIONS[self._state].get(event)
@@ -206,7 +201,7 @@ class Guard:
         self,
         breaker: CircuitBreaker,
         clock: Callable[[], float],
-        judge: Callable[[Exception], bool | None] | None,
+        judge: Callable[[Exception], bool | None],
     ) -> None:
         self._breaker = breaker
         self._clock = clock
@@ -228,7 +223,7 @@ class Guard:
             return BreakerEvent.SUCCEEDED
         if not isinstance(error, Exception):
             return BreakerEvent.ABANDONED
-        failed = True if self._judge is None else self._judge(error)
+        failed = self._judge(error)
         if failed is None:
             return BreakerEvent.ABANDONED
         return BreakerEvent.FAILED if failed else BreakerEvent.SUCCEEDED

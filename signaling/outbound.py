@@ -1,41 +1,38 @@
 """The one way out: every HTTP call that this service makes to somebody else.
 
-What it adds to a plain call: timeouts for each step and for the whole, an answer of bounded size, no redirects to other
-hosts, one circuit breaker per host, the one retry policy, and, for URLs that somebody else has chosen, addresses of the
-public Internet only. The environment (proxies, netrc) is not looked at; cookies are not kept. HTTP/1.1 by ``httpcore``,
-the engine of httpx, which alone lets us choose the address that is connected.
+Theirs to say is one thing, whether they have taken it: the status decides, and of the rest of the answer only as much is
+read as lets the connection be used again. What it adds to a plain call: timeouts for each step and for the whole, an
+answer of bounded size, no redirects, the caller's circuit breaker, and, for URLs that somebody else has chosen,
+addresses of the public Internet only. To try again is the caller's affair, by the one policy (``retry.py``).
+
+The environment is not looked at (no proxies, no netrc), but for ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, which name
+certificates to trust. HTTP/1.1 by ``httpcore``, the engine of httpx, which alone lets us choose the address that is connected.
 """
 
+import math
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from random import Random
 
 import httpcore
 import httpx
 import trio
 
-from signaling.breaker_map import BreakerMap
-from signaling.circuit_breaker import BreakerStatistics
+from signaling.circuit_breaker import CircuitBreaker
 from signaling.outbound_errors import (
     OutboundError,
     RedirectRefusedError,
-    ResponseTooLargeError,
     UnreachableError,
     host_failed,
     status_error,
 )
-from signaling.outbound_messages import OUTBOUND_LIMITS, OutboundLimits, OutboundRequest, OutboundResponse
 from signaling.outbound_network import OutboundNetwork, Resolve, system_resolver
-from signaling.outbound_target import check_url, is_same_host
-from signaling.retry import RETRY_POLICY, RetryableError, RetryPolicy, retry
+from signaling.outbound_target import check_url, origin_of
 from signaling.version import SERVER_NAME, server_version
 
-#: Status codes after which the same request goes to another URL; the others turn a POST into a GET.
-_KEEPING = frozenset({HTTPStatus.TEMPORARY_REDIRECT, HTTPStatus.PERMANENT_REDIRECT})
-_CHANGING = frozenset({HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND, HTTPStatus.SEE_OTHER})
 #: What errors without a text mean.
 _SILENT_ERRORS: dict[type[BaseException], str] = {
     httpcore.ConnectTimeout: "no connection in time",
@@ -43,6 +40,29 @@ _SILENT_ERRORS: dict[type[BaseException], str] = {
     httpcore.WriteTimeout: "the request was not read in time",
     httpcore.PoolTimeout: "too many calls at a time",
 }
+#: The other side's fault, or the network's.
+_UNREACHABLE = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundLimits:
+    """How patient we are, and how much we take. The head of an answer is limited to 100 KiB by httpcore."""
+
+    connect_seconds: float = 5.0
+    #: Between two pieces of the request, or of the answer's head.
+    read_seconds: float = 10.0
+    #: One call up to the answer's status, however it drips.
+    total_seconds: float = 20.0
+    #: The rest of the answer; one that is longer or slower costs its connection, not the call.
+    body_seconds: float = 1.0
+    body_bytes: int = 64 * 1024
+    #: Calls that wait for a connection beyond this fail after ``connect_seconds``.
+    max_connections: int = 256
+    keepalive_connections: int = 32
+    keepalive_seconds: float = 30.0
+
+
+OUTBOUND_LIMITS = OutboundLimits()
 
 
 class Outbound:
@@ -50,68 +70,48 @@ class Outbound:
 
     def __init__(
         self,
-        *,
         limits: OutboundLimits,
-        policy: RetryPolicy,
-        breakers: BreakerMap,
         pools: Mapping[bool, httpcore.AsyncConnectionPool],
-        random: Random,
         now: Callable[[], datetime],
     ) -> None:
         self._limits = limits
-        self._policy = policy
-        self._breakers = breakers
         #: trusted -> connections; apart, for a connection that trust has opened must not be used without it.
         self._pools = pools
-        self._random = random
         self._now = now
 
-    async def request(
+    async def post(
         self,
-        request: OutboundRequest,
+        url: str,
+        body: bytes,
         *,
-        policy: RetryPolicy | None = None,
-        on_failure: Callable[[int, RetryableError], None] | None = None,
-    ) -> OutboundResponse:
-        """Call until it succeeds, as the policy says.
+        headers: Mapping[str, str],
+        breaker: CircuitBreaker,
+        trusted: bool = False,
+    ) -> None:
+        """Post once; returns when a status of success (2xx) has come.
 
-        Raises: GaveUpError; TargetRefusedError, RedirectRefusedError, ResponseTooLargeError, StatusError at once.
+        ``trusted`` says that the URL is the operator's own choice: private addresses are fine.
+
+        Raises: CircuitOpenError, UnreachableError, RetryableStatusError, which are worth another attempt;
+        TargetRefusedError, RedirectRefusedError, StatusError, OutboundError, which are not.
         """
-        return await retry(
-            lambda: self.send(request), policy or self._policy, random=self._random, on_failure=on_failure
-        )
-
-    async def send(self, request: OutboundRequest) -> OutboundResponse:
-        """Call once.
-
-        Raises: CircuitOpenError, UnreachableError, RetryableStatusError, which are worth another attempt; TargetRefusedError,
-        RedirectRefusedError, ResponseTooLargeError, StatusError, which are not.
-        """
-        url = check_url(request.url, trusted=request.trusted)
-        where = f"{url.scheme}://{url.netloc.decode('ascii')}"
-        breaker = self._breakers.get(f"{request.realm} {where}".strip())
+        target = check_url(url, trusted=trusted)
+        where = origin_of(target)
         async with breaker.guard(trio.current_time, judge=host_failed):
             with trio.move_on_after(self._limits.total_seconds) as patience:
-                return await self._follow(request, url, where)
-            assert patience.cancelled_caught
-            raise UnreachableError(f"{where} did not answer within {self._limits.total_seconds:g} s")
+                await self._exchange(self._pools[trusted], target, body, headers, where, patience)
+            if patience.cancelled_caught:
+                raise UnreachableError(f"{where} did not answer within {self._limits.total_seconds:g} s")
 
-    def statistics(self) -> Mapping[str, BreakerStatistics]:
-        """Return what the breakers have seen, by realm and host."""
-        return self._breakers.statistics()
-
-    async def _follow(self, request: OutboundRequest, url: httpx.URL, where: str) -> OutboundResponse:
-        for _ in range(self._limits.max_redirects + 1):
-            response = await self._exchange(request, url, where)
-            if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
-                return response
-            safe = request.method in {"GET", "HEAD"}
-            if response.status not in _KEEPING and not (safe and response.status in _CHANGING):
-                raise status_error(where, response.status, response.headers, self._now())
-            url = _redirected(url, response, where)
-        raise RedirectRefusedError(f"{where} redirects more than {self._limits.max_redirects} times")
-
-    async def _exchange(self, request: OutboundRequest, url: httpx.URL, where: str) -> OutboundResponse:
+    async def _exchange(
+        self,
+        pool: httpcore.AsyncConnectionPool,
+        url: httpx.URL,
+        body: bytes,
+        headers: Mapping[str, str],
+        where: str,
+        patience: trio.CancelScope,
+    ) -> None:
         limits = self._limits
         timeouts = {
             "connect": limits.connect_seconds,
@@ -120,49 +120,45 @@ class Outbound:
             "write": limits.read_seconds,
         }
         try:
-            async with self._pools[request.trusted].stream(
-                request.method,
+            async with pool.stream(
+                "POST",
                 httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=_headers(request, url),
-                content=request.body or None,
+                headers=_headers(url, body, headers),
+                content=body or None,
                 extensions={"timeout": timeouts},
             ) as answer:
-                headers = {
-                    name.decode("latin-1").lower(): each.decode("latin-1") for name, each in answer.headers
-                }
-                body = await self._read_body(answer, where)
-                return OutboundResponse(answer.status, headers, body)
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
+                # The status is here, in time.
+                patience.deadline = math.inf
+                await self._skip_body(answer)
+        except _UNREACHABLE as error:
             raise UnreachableError(f"{where}: {_describe(error)}") from error
         except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol, ValueError) as error:
             raise OutboundError(f"the request to {where} cannot be sent: {error}") from error
+        self._judge(answer, where)
 
-    async def _read_body(self, answer: httpcore.Response, where: str) -> bytes:
-        most = self._limits.max_response_bytes
+    def _judge(self, answer: httpcore.Response, where: str) -> None:
+        if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            return
+        if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
+            raise RedirectRefusedError(where, answer.status)
+        headers = {name.lower(): value.decode("latin-1") for name, value in answer.headers}
+        raise status_error(where, answer.status, headers.get(b"retry-after"), self._now())
+
+    async def _skip_body(self, answer: httpcore.Response) -> None:
+        """Read the rest, within limits; if it does not end well the connection is given up, and nothing else."""
         size = 0
-        parts: list[bytes] = []
-        # Its own scope: an iterator that is left early leaves others behind, half run; one that is cancelled does not.
-        with trio.CancelScope() as reading:
+        # A scope of its own: an iterator that is left early leaves others behind, half run; one that is cancelled does not.
+        with suppress(*_UNREACHABLE), trio.move_on_after(self._limits.body_seconds) as reading:
             async for part in answer.aiter_stream():
                 size += len(part)
-                if size > most:
-                    parts.clear()
+                if size > self._limits.body_bytes:
                     reading.cancel()
-                else:
-                    parts.append(part)
-        # Of a failure only the status counts.
-        if size > most and answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            raise ResponseTooLargeError(f"the answer of {where} is longer than {most} bytes")
-        return b"".join(parts)
 
 
 @asynccontextmanager
 async def open_outbound(
     *,
     limits: OutboundLimits = OUTBOUND_LIMITS,
-    policy: RetryPolicy = RETRY_POLICY,
-    breakers: BreakerMap | None = None,
-    random: Random | None = None,
     resolve: Resolve | None = None,
     ssl_context: ssl.SSLContext | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -181,41 +177,19 @@ async def open_outbound(
         )
 
     async with pool(trusted=True) as trusting, pool(trusted=False) as wary:
-        yield Outbound(
-            limits=limits,
-            policy=policy,
-            breakers=BreakerMap() if breakers is None else breakers,
-            pools={True: trusting, False: wary},
-            random=Random() if random is None else random,  # noqa: S311 - jitter, not secrets
-            now=now,
-        )
+        yield Outbound(limits, {True: trusting, False: wary}, now)
 
 
-def _headers(request: OutboundRequest, url: httpx.URL) -> list[tuple[bytes | str, bytes | str]]:
+def _headers(
+    url: httpx.URL, body: bytes, headers: Mapping[str, str]
+) -> list[tuple[bytes | str, bytes | str]]:
     ours = {
         "host": url.netloc.decode("ascii"),
         "user-agent": f"{SERVER_NAME}/{server_version()}",
-        # What is unpacked has no bound.
-        "accept-encoding": "identity",
+        "content-length": str(len(body)),
     }
-    if request.body or request.method not in {"GET", "HEAD"}:
-        ours["content-length"] = str(len(request.body))
-    theirs = {name.lower(): value for name, value in request.headers.items()}
+    theirs = {name.lower(): value for name, value in headers.items()}
     return list((ours | theirs).items())
-
-
-def _redirected(url: httpx.URL, response: OutboundResponse, where: str) -> httpx.URL:
-    location = response.headers.get("location", "")
-    try:
-        target = url.join(location)
-    except httpx.InvalidURL:
-        raise RedirectRefusedError(f"{where} redirects to nonsense") from None
-    if not location or not is_same_host(url, target):
-        raise RedirectRefusedError(
-            f"{where} redirects to {target.scheme}://{target.host}, and redirects to another host are not followed; "
-            "use the final URL"
-        )
-    return target.copy_with(fragment=None)
 
 
 def _describe(error: BaseException) -> str:

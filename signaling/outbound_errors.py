@@ -1,6 +1,5 @@
 """How an outbound call can fail, and which failures are worth another attempt (those that are ``RetryableError``)."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -27,11 +26,12 @@ class TargetRefusedError(OutboundError):
 
 
 class RedirectRefusedError(OutboundError):
-    """The answer sends us somewhere we do not follow."""
+    """The answer sends us somewhere else, and we do not go."""
 
-
-class ResponseTooLargeError(OutboundError):
-    """The answer is longer than wanted; the rest was not read."""
+    def __init__(self, where: str, status: int) -> None:
+        super().__init__(
+            f"{where} answered {status} {_phrase(status)}; redirects are not followed: use the final URL"
+        )
 
 
 class UnreachableError(OutboundError, RetryableError):
@@ -54,10 +54,10 @@ class RetryableStatusError(StatusError, RetryableError):
         self.retry_after = retry_after
 
 
-def status_error(where: str, status: int, headers: Mapping[str, str], now: datetime) -> StatusError:
-    """Return the error for an answer that is no success."""
+def status_error(where: str, status: int, retry_after_untrusted: str | None, now: datetime) -> StatusError:
+    """Return the error for an answer that is neither success nor redirect."""
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _COME_AGAIN:
-        return RetryableStatusError(where, status, retry_after_seconds(headers.get("retry-after"), now))
+        return RetryableStatusError(where, status, retry_after_seconds(retry_after_untrusted, now))
     return StatusError(where, status)
 
 

@@ -32,13 +32,9 @@ def check_url(url_untrusted: str, *, trusted: bool) -> httpx.URL:
     return url.copy_with(fragment=None)
 
 
-def is_same_host(url: httpx.URL, target: httpx.URL) -> bool:
-    """Tell whether a redirect stays where it is, or goes from http to https there."""
-    if target.scheme not in {"http", "https"} or target.host != url.host or target.userinfo:
-        return False
-    if (target.scheme, target.port) == (url.scheme, url.port):
-        return True
-    return url.scheme == "http" and url.port is None and target.scheme == "https" and target.port is None
+def origin_of(url: httpx.URL) -> str:
+    """Return what may be told of a URL: the rest of it may be a secret."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
 
 
 def _is_private_literal(host: str) -> bool:

@@ -2,7 +2,7 @@
 
 Back-off is exponential with full jitter: before attempt n + 1 a random time between 0 and ``base * 2^(n-1)``, at most
 ``cap``, so that clients that failed together do not come back together. A ``Retry-After`` of the other side is waited
-for at least. All attempts and pauses together end before the deadline; a pause that would cross it is not begun.
+for at least; a call that an open circuit breaker refused is no attempt. All attempts and pauses together end before the deadline; a pause that would cross it is not begun.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,9 +16,13 @@ _T = TypeVar("_T")
 
 
 class RetryableError(Exception):
-    """Base of errors after which the same call may succeed; ``retry_after`` is in seconds, if the other side said so."""
+    """Base of errors after which the same call may succeed; ``retry_after`` is in seconds, if the other side said so.
+
+    ``attempted`` is False when nothing was tried at all; then ``retry_after`` must say when to come back.
+    """
 
     retry_after: float | None = None
+    attempted: bool = True
 
 
 class GaveUpError(Exception):
@@ -54,36 +58,23 @@ class RetryPolicy:
 RETRY_POLICY = RetryPolicy()
 
 
-async def retry(
-    call: Callable[[], Awaitable[_T]],
-    policy: RetryPolicy,
-    *,
-    random: Random,
-    on_failure: Callable[[int, RetryableError], None] | None = None,
-) -> _T:
+async def retry(call: Callable[[], Awaitable[_T]], policy: RetryPolicy, *, random: Random) -> _T:
     """Await ``call()`` until it succeeds; any error that is not a ``RetryableError`` passes through at once.
-
-    ``on_failure`` is told of every failed attempt: its number and the error.
 
     Raises: GaveUpError.
     """
     deadline = trio.current_time() + policy.deadline_seconds
     last: RetryableError | None = None
-    attempt = 0
-    while attempt < policy.attempts:
-        attempt += 1
+    attempts = 0
+    while True:
         try:
-            with trio.move_on_at(deadline) as patience:
+            with trio.move_on_at(deadline):
                 return await call()
+            raise GaveUpError(attempts + 1, last) from last
         except RetryableError as error:
             last = error
-            if on_failure is not None:
-                on_failure(attempt, error)
-        if patience.cancelled_caught or attempt == policy.attempts:
-            break
-        assert last is not None
-        pause = policy.pause_seconds(attempt, random, last.retry_after)
-        if trio.current_time() + pause >= deadline:
-            break
+        attempts += last.attempted
+        pause = policy.pause_seconds(max(attempts, 1), random, last.retry_after)
+        if attempts == policy.attempts or trio.current_time() + pause >= deadline:
+            raise GaveUpError(attempts, last) from last
         await trio.sleep(pause)
-    raise GaveUpError(attempt, last) from last

@@ -13,12 +13,12 @@ from random import Random
 
 import trio
 
-from signaling.circuit_breaker import CircuitOpenError
+from signaling.circuit_breaker import OPEN_SECONDS, BreakerStatistics, CircuitBreaker, CircuitOpenError
 from signaling.logs import get_logger
 from signaling.outbound import Outbound
 from signaling.outbound_errors import OutboundError
-from signaling.outbound_messages import OutboundRequest
-from signaling.retry import GaveUpError, RetryableError, RetryPolicy, retry
+from signaling.outbound_target import check_url, origin_of
+from signaling.retry import GaveUpError, RetryPolicy, retry
 from signaling.storage import AddDeadLetter, DeadLetterRecord, Store
 from signaling.supervisor import supervise
 from signaling.webhook_endpoint import WebhookEndpoint
@@ -44,11 +44,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class WebhookStatistics:
-    """Figures of one endpoint, for metrics and administrators; all but ``queued`` only grow."""
+    """Figures of one endpoint, for metrics and administrators; all but ``queued`` and the breaker's state only grow."""
 
     endpoint_id: str
     #: Including the one on its way.
     queued: int
+    breaker: BreakerStatistics
     delivered: int
     failed_attempts: int
     dead_lettered: int
@@ -72,8 +73,13 @@ class WebhookWorker:
         now: Callable[[], datetime],
         failures: Counter[str],
         queue_deliveries: int = QUEUE_DELIVERIES,
+        breaker_seconds: float = OPEN_SECONDS,
     ) -> None:
         self.endpoint = endpoint
+        #: One for each endpoint: what one does tells nothing of another, even at the same host.
+        self._breaker = CircuitBreaker(
+            origin_of(check_url(endpoint.url, trusted=True)), open_seconds=breaker_seconds
+        )
         self._outbound = outbound
         self._store = store
         self._policy = policy
@@ -131,9 +137,19 @@ class WebhookWorker:
 
         Raises: CircuitOpenError, OutboundError.
         """
+        endpoint = self.endpoint
+        timestamp = int(self._now().timestamp())
+        signed = signature_headers(endpoint.secrets, delivery.delivery_id, timestamp, delivery.body)
+        headers = {"content-type": "application/json", **signed}
+        delivery.attempts += 1
         try:
-            await self._outbound.send(self._request(delivery))
-        except (OutboundError, CircuitOpenError) as error:
+            await self._outbound.post(
+                endpoint.url, delivery.body, headers=headers, breaker=self._breaker, trusted=True
+            )
+        except CircuitOpenError:
+            delivery.attempts -= 1
+            raise
+        except OutboundError as error:
             self._failed_attempts += 1
             self._last_error = delivery.last_error = str(error)
             raise
@@ -145,6 +161,7 @@ class WebhookWorker:
         return WebhookStatistics(
             endpoint_id=self.endpoint.endpoint_id,
             queued=len(self._queue) + (self._current is not None),
+            breaker=self._breaker.statistics(),
             delivered=self._delivered,
             failed_attempts=self._failed_attempts,
             dead_lettered=self._dead_lettered,
@@ -158,15 +175,9 @@ class WebhookWorker:
             self._bury(delivery, "the server failed; its log has the details")
 
     async def _persist(self, delivery: Delivery) -> None:
-        def count(attempt: int, _: RetryableError) -> None:
-            delivery.attempts = attempt
-
         try:
-            await retry(partial(self.attempt, delivery), self._policy, random=self._random, on_failure=count)
-        except GaveUpError as error:
-            self._bury(delivery, str(error))
-        except OutboundError as error:
-            delivery.attempts += 1
+            await retry(partial(self.attempt, delivery), self._policy, random=self._random)
+        except (GaveUpError, OutboundError) as error:
             self._bury(delivery, str(error))
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
@@ -190,15 +201,3 @@ class WebhookWorker:
             given_up_at=self._now(),
         )
         self._store.submit(AddDeadLetter(letter))
-
-    def _request(self, delivery: Delivery) -> OutboundRequest:
-        timestamp = int(self._now().timestamp())
-        signed = signature_headers(self.endpoint.secrets, delivery.delivery_id, timestamp, delivery.body)
-        return OutboundRequest(
-            method="POST",
-            url=self.endpoint.url,
-            headers={"content-type": "application/json", **signed},
-            body=delivery.body,
-            # The operator chose the URL.
-            trusted=True,
-        )

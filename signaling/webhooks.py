@@ -15,6 +15,7 @@ import trio
 from pydantic_core import to_json
 
 from signaling.bus import Bus, Stamped, Subscription
+from signaling.circuit_breaker import OPEN_SECONDS
 from signaling.event_handler import run_handler
 from signaling.event_mapping import event_to_mapping, rfc3339
 from signaling.identifiers import new_id
@@ -131,6 +132,7 @@ async def open_webhooks(
     policy: RetryPolicy = WEBHOOK_POLICY,
     flush_seconds: float = FLUSH_SECONDS,
     queue_deliveries: int = QUEUE_DELIVERIES,
+    breaker_seconds: float = OPEN_SECONDS,
     random: Random | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[Webhooks]:
@@ -146,6 +148,7 @@ async def open_webhooks(
             now=now,
             failures=bus.failures,
             queue_deliveries=queue_deliveries,
+            breaker_seconds=breaker_seconds,
         )
         for endpoint in endpoints
     ]

@@ -59,6 +59,30 @@ async def nonsense(exchange: Exchange) -> None:
     await trio.aclose_forcefully(exchange.stream)
 
 
+async def cut_head(exchange: Exchange) -> None:
+    await exchange.stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Le")
+    await trio.aclose_forcefully(exchange.stream)
+
+
+async def cut_body(exchange: Exchange) -> None:
+    await exchange.send(h11.Response(status_code=200, headers=[("content-length", "1000")]))
+    await exchange.send(h11.Data(data=b"half"))
+    await trio.aclose_forcefully(exchange.stream)
+
+
+async def endless_head(exchange: Exchange) -> None:
+    await exchange.stream.send_all(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        await exchange.stream.send_all(b"x-more: " + bytes([97]) * 1000 + b"\r\n")
+
+
+async def endless_hints(exchange: Exchange) -> None:
+    """One interim answer after the other, and never the real one."""
+    while True:
+        await exchange.stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+        await trio.sleep(0.01)
+
+
 async def drip(exchange: Exchange) -> None:
     """A body that never ends, a byte at a time."""
     await exchange.send(h11.Response(status_code=200, headers=[("transfer-encoding", "chunked")]))
@@ -67,11 +91,15 @@ async def drip(exchange: Exchange) -> None:
         await trio.sleep(0.01)
 
 
-async def flood(exchange: Exchange) -> None:
+def flood(status: int) -> Answer:
     """A body that never ends, as fast as it is taken."""
-    await exchange.send(h11.Response(status_code=200, headers=[("transfer-encoding", "chunked")]))
-    while True:
-        await exchange.send(h11.Data(data=bytes(16_384)))
+
+    async def answer(exchange: Exchange) -> None:
+        await exchange.send(h11.Response(status_code=status, headers=[("transfer-encoding", "chunked")]))
+        while True:
+            await exchange.send(h11.Data(data=bytes(16_384)))
+
+    return answer
 
 
 class HttpPeer:

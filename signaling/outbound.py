@@ -33,7 +33,7 @@ from signaling.outbound_network import OutboundNetwork, Resolve, system_resolver
 from signaling.outbound_target import check_url, origin_of
 from signaling.version import SERVER_NAME, server_version
 
-#: What errors without a text mean.
+#: What timeouts without a text mean.
 _SILENT_ERRORS: dict[type[BaseException], str] = {
     httpcore.ConnectTimeout: "no connection in time",
     httpcore.ReadTimeout: "no answer in time",
@@ -193,10 +193,14 @@ def _headers(
 
 
 def _describe(error: BaseException) -> str:
-    """Return the first of the error and its causes that says something; of TLS that is the innermost."""
+    """Return what the error says; if that is nothing, what the first of its causes says that speaks (of TLS: the innermost)."""
+    silent = _SILENT_ERRORS.get(type(error))
+    if silent is not None and not str(error):
+        return silent
     fault: BaseException | None = error
     while fault is not None:
         if str(fault):
             return str(fault)
-        fault = fault.__cause__
-    return _SILENT_ERRORS.get(type(error), type(error).__name__)
+        # httpcore's pool raises all errors `from None`.
+        fault = fault.__cause__ or fault.__context__
+    return type(error).__name__

@@ -55,9 +55,6 @@ class RetryPolicy:
         return max(random.uniform(0, limit), retry_after or 0.0)
 
 
-RETRY_POLICY = RetryPolicy()
-
-
 async def retry(call: Callable[[], Awaitable[_T]], policy: RetryPolicy, *, random: Random) -> _T:
     """Await ``call()`` until it succeeds; any error that is not a ``RetryableError`` passes through at once.
 

@@ -1,7 +1,7 @@
 """Tells other systems what happens: a subscriber of the bus that hands events to one worker for each endpoint.
 
 A delivery is a POST of ``{"type", "timestamp", "seq", "correlation_id", "data"}``, signed (``webhook_signature.py``), retried by the one
-policy, under the breaker of its host, in order for each endpoint; what is given up is a dead letter in the store, which
+policy, under a breaker of its own, in order for each endpoint; what is given up is a dead letter in the store, which
 can be delivered again by hand. At an orderly end there is a bounded time to deliver what waits; the rest is dead letters.
 Receivers: ``docs/webhooks.md``.
 """
@@ -25,8 +25,9 @@ from signaling.storage import DeadLetterRecord, DropDeadLetter, Store
 from signaling.webhook_endpoint import WebhookEndpoint
 from signaling.webhook_worker import QUEUE_DELIVERIES, Delivery, WebhookStatistics, WebhookWorker
 
-#: About five minutes: longer than a restart of the receiver takes.
-WEBHOOK_POLICY = RetryPolicy(attempts=8, base_seconds=1.0, cap_seconds=60.0, deadline_seconds=300.0)
+#: Six minutes: longer than a restart of the receiver takes. The deadline leaves room for a receiver that hangs each time,
+#: or says with Retry-After when to come.
+WEBHOOK_POLICY = RetryPolicy(attempts=12, base_seconds=1.0, cap_seconds=60.0, deadline_seconds=900.0)
 FLUSH_SECONDS = 2.0
 #: Dead letters among which one is looked for.
 MAX_DEAD_LETTERS = 10_000

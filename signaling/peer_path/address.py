@@ -41,9 +41,15 @@ def read_address(request: RequestInfo, companies: Companies) -> PeerAddress:
         raise RefusedWebSocketError(
             PeerCloseCode.WRONG_KEY, "this API key is not valid here: ask for the right one"
         )
+    peer_id = _valid(_PEER_ID, request.parameters[PEER_PARAMETER], "peer id", but=RELAY_PEER)
+    if companies.authenticate(peer_id) is not None:
+        # Peer ids are shown to others, and in logs.
+        raise RefusedWebSocketError(
+            PeerCloseCode.PEER_ID, "the address has an API key where the peer id belongs"
+        )
     return PeerAddress(
         company_id=company.company_id,
-        peer_id=_valid(_PEER_ID, request.parameters[PEER_PARAMETER], "peer id", but=RELAY_PEER),
+        peer_id=peer_id,
         lobby=_valid(_LOBBY, request.query.get(LOBBY_FIELD, DEFAULT_LOBBY), "lobby's name"),
     )
 

@@ -258,6 +258,8 @@ class PeerConnection:
                 self._socket.close(PeerCloseCode.VIOLATION, "too many frames that are no messages")
         except RequestError as error:
             self._send_error(error.code, error.error, error.field)
+        except Disconnected:
+            raise
         except BaseException:
             # A fault of ours: the supervisor logs it, but the peer is told first.
             self._send_error(ErrorCode.INTERNAL, "the server failed; its log has the details")
@@ -265,12 +267,13 @@ class PeerConnection:
             raise
 
     def _check_company(self) -> None:
-        """Raise RequestError when the company has asked for too much."""
+        """Raise RequestError when the company has asked for too much, Disconnected when it may ask for nothing any more."""
         if self._usage.take_message(self.address.company_id):
             return
         if not self._is_enabled(self.address.company_id):
             self._socket.close(PeerCloseCode.COMPANY, "the company was disabled")
-        text = "the company makes more requests a second than it may (messages_per_second), or is disabled"
+            raise Disconnected
+        text = "the company makes more requests a second than it may (messages_per_second)"
         raise RequestError(ErrorCode.COMPANY_LIMIT, text)
 
     def _carry_out(self, request: PeerRequest, nursery: trio.Nursery) -> None:

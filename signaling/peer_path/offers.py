@@ -49,7 +49,11 @@ def explain_offer(sdp: str, membership: Membership) -> ExplainedOffer:
         listener = membership.participant.participant_id
         chosen = choose([None] * len(receiving), voices_in(membership.lobby), listener)
         carried = dict(zip(receiving, chosen, strict=True))
-        subscribe = [SubscribeRequest(mid=mid, track_id=each) for mid, each in carried.items() if each]
+        # Where there is nobody to hear yet, a slot keeps the place: what is not subscribed now cannot be later.
+        subscribe = [
+            SubscribeRequest(mid=mid, slot=slot) if each is None else SubscribeRequest(mid=mid, track_id=each)
+            for slot, (mid, each) in enumerate(carried.items())
+        ]
     return ExplainedOffer(
         messages.Offer(sdp=sdp, publish=tuple(publish), subscribe=tuple(subscribe)), carried
     )

@@ -43,6 +43,7 @@ async def test_the_key_is_written_nowhere(log_format: str) -> None:
                     f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
                     f"GET {path} HTTP/9.9\r\n\r\n",
                     f"GET {path}\r\n\r\n",
+                    f"GET /SIGNAL/a%20b%2Fc/{given}?x=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
                 )
                 for request in requests:
                     answers.append((await send(server.url, request, end=True)).decode("latin-1"))

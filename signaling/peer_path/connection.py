@@ -6,7 +6,6 @@ requests, so that nothing waits behind them.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import structlog
@@ -23,7 +22,7 @@ from signaling.logs import get_logger
 from signaling.messages import Answer, CloseCode, ErrorCode, Join, MessageError
 from signaling.moderation import COMPANY_CLOSED
 from signaling.peer_path.address import PeerAddress
-from signaling.peer_path.answerer import Answerer, AnswerError
+from signaling.peer_path.answerer import Answerer
 from signaling.peer_path.codes import PeerCloseCode, PeerErrorCode
 from signaling.peer_path.directory import Directory
 from signaling.peer_path.hearing import Hearing, Voices
@@ -38,7 +37,6 @@ from signaling.peer_path.messages import (
     PeerReply,
     PeerRequest,
     PingRequest,
-    Response,
     Signal,
     SignalRequest,
     TextRequest,
@@ -47,22 +45,18 @@ from signaling.peer_path.messages import (
     validated,
 )
 from signaling.peer_path.offers import explain_offer
+from signaling.peer_path.questions import Questions
 from signaling.preparations import prepare
 from signaling.rate_limit import TokenBucket
 from signaling.removals import Removal
 from signaling.request_error import RequestError
 from signaling.session import Session
 from signaling.sessions import Sessions
-from signaling.supervisor import supervise
 from signaling.websocket import Disconnected, WebSocket
 
 #: Frames that are no messages, which are put up with.
 VIOLATION_BURST = 20
 VIOLATIONS_PER_SECOND = 1.0
-#: Questions to the bot that may be unanswered at a time.
-MAX_QUESTIONS = 4
-#: How long an answer is waited for, whatever the answerer's own patience.
-ANSWER_SECONDS = 30.0
 #: What signals with candidates call themselves, with or without a type.
 CANDIDATE_TYPES = frozenset({"candidate", "ice-candidate", "ice_candidate"})
 
@@ -98,13 +92,14 @@ class PeerConnection:
         self._usage = usage
         self._is_enabled = is_enabled
         self._directory = directory
-        self._answerer = answerer
         self._config = config
         self._counters = counters
         self._correlation_id = correlation_id
         self._session: Session | None = None
         self._hearing = Hearing()
-        self._questions = 0
+        self._questions = Questions(
+            answerer, failures=counters.failures, tell=self.tell, send_error=self._send_error
+        )
         now = trio.current_time()
         self._allowance = TokenBucket(burst=MESSAGE_BURST, per_second=MESSAGES_PER_SECOND, now=now)
         self._patience = TokenBucket(burst=REFUSAL_BURST, per_second=REFUSALS_PER_SECOND, now=now)
@@ -285,7 +280,9 @@ class PeerConnection:
         elif isinstance(request, SignalRequest):
             self._signal(request)
         elif isinstance(request, TextRequest):
-            self._ask(request.message, nursery)
+            membership = self.session.membership
+            if membership is not None:
+                self._questions.ask(request.message, self.session.limits, membership, nursery)
 
     # Signals.
 
@@ -327,42 +324,6 @@ class PeerConnection:
             text = f"section {first.mid!r} was not taken: {first.error}"
             text += f"; nor were {len(more)} others" if more else ""
             raise RequestError(first.code, text, field="data.sdp")
-
-    # Bots.
-
-    def _ask(self, text: str, nursery: trio.Nursery) -> None:
-        if not self.session.limits.take("chat", trio.current_time()):
-            raise RequestError(ErrorCode.RATE_LIMITED, "too many messages to the bot: wait a moment")
-        if self._questions >= MAX_QUESTIONS:
-            text = f"{MAX_QUESTIONS} messages to the bot are unanswered: wait for one of them"
-            raise RequestError(ErrorCode.RATE_LIMITED, text)
-        self._questions += 1
-        nursery.start_soon(self._fetch_answer, text)
-
-    async def _fetch_answer(self, text: str) -> None:
-        try:
-            if not await supervise(
-                "peer_answer", self._counters.failures, partial(self._relate_answer, text)
-            ):
-                self._send_error(ErrorCode.INTERNAL, "the bot failed; the server's log has the details")
-        finally:
-            self._questions -= 1
-
-    async def _relate_answer(self, text: str) -> None:
-        membership = self.session.membership
-        if membership is None:
-            return
-        participant_id = membership.participant.participant_id
-        try:
-            with trio.fail_after(ANSWER_SECONDS):
-                content = await self._answerer.answer(self.lobby_id, text, participant_id)
-        except AnswerError as error:
-            self._send_error(error.code, str(error))
-        except trio.TooSlowError:
-            self._send_error(PeerErrorCode.BOT_TIMEOUT, f"the bot did not answer within {ANSWER_SECONDS:g} s")
-        else:
-            # A bot's own text may hold what cannot be sent.
-            self.tell(Response(content=content.encode(errors="replace").decode()))
 
     def _send_error(self, code: str, error: str, field: str | None = None) -> None:
         self._counters.errors[code] += 1

@@ -18,7 +18,8 @@ from signaling.lobbies import LobbyOptions
 from signaling.messages import CloseCode
 from signaling.moderation import Moderation
 from signaling.peer_path import BotFailedError, BotTimeoutError, NoBotError
-from signaling.peer_path.connection import MAX_QUESTIONS, VIOLATION_BURST
+from signaling.peer_path.connection import VIOLATION_BURST
+from signaling.peer_path.questions import MAX_QUESTIONS
 from signaling.server import RunningServer
 from signaling.session_limits import SESSION_LIMITS
 
@@ -603,7 +604,7 @@ async def test_nothing_waits_behind_a_bot_and_questions_are_bounded() -> None:
 
 
 async def test_a_bot_that_never_answers_is_given_up(monkeypatch) -> None:
-    monkeypatch.setattr("signaling.peer_path.connection.ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr("signaling.peer_path.questions.ANSWER_SECONDS", 0.01)
     async with running_server(answerer=Parrot()) as server:
         _, key = await new_company(server)
         async with connected(server, "ada", key) as ada:

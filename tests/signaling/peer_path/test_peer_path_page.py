@@ -13,8 +13,6 @@ from signaling.messages.model import MAX_CHAT_LENGTH
 from signaling.peer_path import PATTERN, PEER_CLOSE_CODES, PEER_ERROR_CODES, PeerCloseCode, PeerErrorCode
 from signaling.peer_path.address import DEFAULT_LOBBY
 from signaling.peer_path.connection import (
-    ANSWER_SECONDS,
-    MAX_QUESTIONS,
     VIOLATION_BURST,
     VIOLATIONS_PER_SECOND,
 )
@@ -26,6 +24,7 @@ from signaling.peer_path.messages import (
     decode_request,
     encode_reply,
 )
+from signaling.peer_path.questions import ANSWER_SECONDS, MAX_QUESTIONS
 from signaling.session_limits import SESSION_LIMITS
 
 PAGE = (Path(signaling.__file__).parent / "PEER_PATH.md").read_text(encoding="utf-8")

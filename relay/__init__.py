@@ -10,6 +10,7 @@ from media.warm_up import warm_up
 from relay.certificate import Certificate
 from relay.errors import CapacityError, LocalProtocolError, RelayError, RemoteProtocolError
 from relay.negotiation import NegotiationResult, Refusal
+from relay.offer import parse_offer
 from relay.overload import OverloadBegan, OverloadEnded, OverloadEvent
 from relay.peer import Peer, PeerClosed, PeerConnected, PeerEvent, PeerState
 from relay.router import RelayConfig, Router, RouterStatistics, WorkerStatistics, open_relay
@@ -45,5 +46,6 @@ __all__ = [
     "TrackStatistics",
     "WorkerStatistics",
     "open_relay",
+    "parse_offer",
     "warm_up",
 ]

@@ -7,7 +7,11 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from signaling.redaction import REDACTED, redact_text
+
 MEDIA_TYPE = "application/problem+json"
+#: Below this, WebSockets have an API key in their address (``peer_path``). Whoever gets it wrong ends up here.
+_KEYED_PATHS = "/signal/"
 
 
 def problem(
@@ -27,4 +31,11 @@ def answer_with_problems(app: FastAPI) -> None:
     async def _http(request: Request, error: HTTPException) -> Response:
         detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
         headers = dict(error.headers) if error.headers else None
-        return problem(error.status_code, detail, headers=headers, instance=request.url.path)
+        return problem(error.status_code, detail, headers=headers, instance=_shown(request.url.path))
+
+
+def _shown(path_untrusted: str) -> str:
+    """Return the path without the secrets that may stand in it: clients write answers to their logs."""
+    if path_untrusted.lower().startswith(_KEYED_PATHS):
+        return _KEYED_PATHS + REDACTED
+    return redact_text(path_untrusted)

@@ -26,6 +26,7 @@ from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
+from signaling.peer_path import Answerer, NobodyAnswers, PeerPath
 from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
 from signaling.request_head import WEBSOCKET_PATH
@@ -60,12 +61,14 @@ async def run_server(
     *,
     store: Store | None = None,
     token_key: TokenKey | None = None,
+    answerer: Answerer | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
-    Cancelling ends it at once. Without a store, nothing outlives the server.
+    Cancelling ends it at once. Without a store, nothing outlives the server; without an
+    answerer, no bot answers those who write to one.
 
     Raises: ListenError, relay.LocalProtocolError when a port or an address cannot be used.
     """
@@ -112,6 +115,17 @@ async def run_server(
                 nursery.start_soon(log_events, logged)
                 nursery.start_soon(speaking.run)
                 nursery.start_soon(publish_overloads, router, bus)
+                peer_path = PeerPath(
+                    sessions=sessions,
+                    lobbies=lobbies,
+                    gate=gate,
+                    companies=companies,
+                    bus=bus,
+                    answerer=NobodyAnswers() if answerer is None else answerer,
+                    ice_servers=settings.ice_servers,
+                    counters=counters,
+                )
+                nursery.start_soon(peer_path.run)
                 front_door = FrontDoor(
                     web_server=WebServer(make_web_app(service)),
                     endpoints=[
@@ -120,7 +134,8 @@ async def run_server(
                             WEBSOCKET_PATH.decode(),
                             _connection_handler(settings, sessions, counters, kept, gate, companies),
                             _websocket_limits(settings),
-                        )
+                        ),
+                        peer_path.endpoint(_websocket_limits(settings)),
                     ],
                     keepalive_seconds=settings.keepalive_seconds,
                     max_connections=settings.max_connections,

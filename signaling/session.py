@@ -81,6 +81,7 @@ class Session:
         resume_seconds: float,
         start_watching: StartWatching,
         company_id: str = "",
+        resumable: bool = True,
         former: SessionRecord | None = None,
     ) -> None:
         self.session_id = new_id("s") if former is None else former.session_id
@@ -104,6 +105,8 @@ class Session:
         self._bus = bus
         self._shadow = shadow
         self._resume_seconds = resume_seconds
+        # Otherwise it ends with its connection, and the store has nothing to remember.
+        self._resumable = resumable
         self._link: Link | None = None
         self._ended = False
         #: Who ended it, if somebody did.
@@ -153,6 +156,8 @@ class Session:
 
     def keep(self) -> None:
         """Let the store know of the session as it is now."""
+        if not self._resumable:
+            return
         self._kept = True
         self._shadow.put(self.record())
 
@@ -183,7 +188,7 @@ class Session:
         if self._link is not link:
             return
         self._link = None
-        if goodbye or self.membership is None:
+        if goodbye or self.membership is None or not self._resumable:
             self.end("left")
             return
         self.await_client()

@@ -42,6 +42,7 @@ class _Beginning:
     token_digest: bytes
     company_id: str = ""
     waiting: bool = False
+    resumable: bool = True
     former: SessionRecord | None = None
 
 
@@ -86,16 +87,19 @@ class Sessions:
         """How long a session outlives its connection."""
         return self._resume_seconds
 
-    async def open(self, *, company_id: str = "", waiting: bool = False) -> tuple[Session, str]:
+    async def open(
+        self, *, company_id: str = "", waiting: bool = False, resumable: bool = True, limited: bool = True
+    ) -> tuple[Session, str]:
         """Begin a session; return it with its resume token, which is kept nowhere else.
 
-        With ``waiting`` it is for a client that has yet to connect, and expires if none resumes it.
+        With ``waiting`` it is for a client that has yet to connect, and expires if none resumes it. One that is not
+        ``resumable`` ends with its connection. Without ``limited`` it counts, but is not refused: another is about to end.
 
         Raises: CompanyLimitError, CompanyError.
         """
-        self._usage.acquire(company_id, Resource.SESSION)
+        self._usage.acquire(company_id, Resource.SESSION, limited=limited)
         token = new_secret()
-        session = await self._start(_Beginning(_digest(token), company_id, waiting))
+        session = await self._start(_Beginning(_digest(token), company_id, waiting, resumable))
         self._bus.publish(events.SessionOpened(session.session_id, company_id=session.belongs_to))
         return session, token
 
@@ -160,6 +164,7 @@ class Sessions:
                 resume_seconds=self._resume_seconds,
                 start_watching=nursery.start_soon,
                 company_id=beginning.company_id,
+                resumable=beginning.resumable,
                 former=beginning.former,
             )
             # Inherited from the connection that opened it, which it will outlive.

@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from signaling.auth import TokenKey
+from signaling.peer_path import Answerer
 from signaling.server import RunningServer, run_server
 from signaling.settings import load_settings
 from signaling.storage import Store
@@ -17,7 +18,11 @@ START_SECONDS = 300
 
 @asynccontextmanager
 async def running_server(
-    *, store: Store | None = None, token_key: TokenKey | None = None, **settings: object
+    *,
+    store: Store | None = None,
+    token_key: TokenKey | None = None,
+    answerer: Answerer | None = None,
+    **settings: object,
 ) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
     flags = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "stop_seconds": 2.0} | settings
@@ -26,7 +31,14 @@ async def running_server(
     async with trio.open_nursery() as nursery:
         with trio.fail_after(START_SECONDS):
             running = await nursery.start(
-                partial(run_server, effective, store=store, token_key=token_key, stop=stop)
+                partial(
+                    run_server,
+                    effective,
+                    store=store,
+                    token_key=token_key,
+                    answerer=answerer,
+                    stop=stop,
+                )
             )
         try:
             yield running

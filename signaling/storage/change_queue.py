@@ -17,6 +17,8 @@ from signaling.storage.changes import AddEvent, Change
 EVENTS_SHARE = 0.75
 #: Changes that nobody waits for may wait this long for others, to be written with them.
 LINGER_SECONDS = 0.02
+#: Locks cannot be waited for endlessly with a time limit; waking up once a minute costs nothing.
+_LONGEST_WAIT_SECONDS = 60.0
 
 
 class Ticket:
@@ -99,7 +101,7 @@ class ChangeQueue:
                 wake = min(until, self._tickets[0].since + LINGER_SECONDS) if self._tickets else until
                 if now >= wake:
                     break
-                self._changed.wait(wake - now)
+                self._changed.wait(min(wake - now, _LONGEST_WAIT_SECONDS))
             taken: list[Ticket] = []
             size = 0
             while self._tickets and (not taken or size + len(self._tickets[0].changes) <= most):

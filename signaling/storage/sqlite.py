@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import StatementError
 
@@ -55,7 +55,9 @@ class SqliteDatabase:
         self._lock: int | None = None
         self._identity: tuple[int, int] | None = None
         self._writers = self._engine("BEGIN IMMEDIATE", _PRAGMAS, poolclass=NullPool)
-        self._readers = self._engine("BEGIN", _READER_PRAGMAS, pool_size=READERS, max_overflow=0)
+        self._readers = self._engine(
+            "BEGIN", _READER_PRAGMAS, poolclass=QueuePool, pool_size=READERS, max_overflow=0
+        )
 
     def prepare(self) -> None:
         """See ``Database``."""

@@ -20,7 +20,7 @@ from signaling.storage.database import READERS, Blame, DatabaseFaultError, blame
 from signaling.storage.store import StoreOpenError
 
 #: The writer tries again anyway, and must notice when it is to stop.
-BUSY_SECONDS = 1.0
+BUSY_SECONDS = 0.5
 #: What the write-ahead log is cut to when it has been larger, after a great import or a reader that was slow.
 WAL_BYTES = 64 * 1024**2
 #: Nobody else may read it, or write to it: it holds people's chat.

@@ -54,10 +54,11 @@ class PostgresServer:
         self.execute(f"CREATE DATABASE {name}")
         return f"postgresql://relay@/{name}?host={self._home}"
 
+    def connect(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(host=str(self._home), user="relay", dbname=database, autocommit=True)
+
     def execute(self, statement: str, database: str = "postgres") -> list[tuple]:
-        with psycopg.connect(
-            host=str(self._home), user="relay", dbname=database, autocommit=True
-        ) as connection:
+        with self.connect(database) as connection:
             found = connection.execute(statement)
             return found.fetchall() if found.description else []
 

@@ -32,7 +32,14 @@ from signaling.storage.records import (
     SessionRecord,
     Snapshot,
 )
-from signaling.storage.store import Store, StoreHealth, StoreStatistics, StoreUnavailableError
+from signaling.storage.store import (
+    ChangeRefusedError,
+    Store,
+    StoreHealth,
+    StoreOpenError,
+    StoreStatistics,
+    StoreUnavailableError,
+)
 
 __all__ = [
     "AddAudit",
@@ -41,6 +48,7 @@ __all__ = [
     "AddEvent",
     "AuditRecord",
     "Change",
+    "ChangeRefusedError",
     "ChatRecord",
     "CompanyRecord",
     "DeadLetterRecord",
@@ -60,6 +68,7 @@ __all__ = [
     "Snapshot",
     "Store",
     "StoreHealth",
+    "StoreOpenError",
     "StoreStatistics",
     "StoreUnavailableError",
 ]

@@ -131,7 +131,7 @@ class Snapshot:
     lobbies: tuple[LobbyRecord, ...] = ()
     names: tuple[NameRecord, ...] = ()
     companies: tuple[CompanyRecord, ...] = ()
-    #: lobby_id -> number of its last line of chat.
+    #: lobby_id -> number of its last line of chat ever kept, of lobbies that have any.
     chat_seqs: Mapping[str, int] = field(default_factory=dict)
     #: Number of the last event ever kept; 0 when there is none.
     event_seq: int = 0

@@ -1,4 +1,9 @@
-"""The interface of a store. ``memory.py`` and ``sql.py`` implement it, and pass the same tests."""
+"""The interface of a store. ``memory.py`` and ``sql.py`` implement it, and pass the same tests.
+
+What every store does: a call's changes are kept all or none; calls are applied in their order; texts come back
+exactly, NUL bytes and lone surrogates too; times come back aware, in UTC, to the microsecond; of what is kept as JSON,
+tuples may come back as lists.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,6 +15,14 @@ from signaling.storage.records import AuditRecord, ChatRecord, DeadLetterRecord,
 
 class StoreUnavailableError(Exception):
     """The store did not take a change, or give a page, in time; the text says why. It was not acknowledged."""
+
+
+class ChangeRefusedError(StoreUnavailableError):
+    """The database will never take these changes, whatever it is asked: they are dropped, and others go on."""
+
+
+class StoreOpenError(StoreUnavailableError):
+    """The store cannot be opened; the text says why and what to do."""
 
 
 class StoreHealth(Enum):
@@ -39,6 +52,10 @@ class StoreStatistics:
     dropped: int
     retries: int
     commit_seconds_total: float
+    #: Changes that the database would never have taken.
+    rejected: int = 0
+    #: Rows removed for their age.
+    expired: int = 0
 
 
 class Store(Protocol):
@@ -51,19 +68,25 @@ class Store(Protocol):
         """
 
     def submit(self, *changes: Change) -> None:
-        """Queue changes without waiting for them; when the queue is full they are dropped and counted."""
+        """Queue changes without waiting for them; when the queue is full they are dropped and counted.
+
+        Events are dropped before the queue is quite full, so that what is missed more finds room for longer.
+        """
 
     async def commit(self, *changes: Change) -> None:
         """Queue changes after all that were queued before and wait until they are durable.
 
         The changes are queued before the first checkpoint, so that their order is the order of the calls.
 
-        Raises: StoreUnavailableError after the store's patience; the changes may still become durable later, as any
-        acknowledgement that was lost on its way may.
+        Raises: StoreUnavailableError when the queue is full, and after the store's patience; the changes may still
+        become durable then, as any acknowledgement that was lost on its way may. ChangeRefusedError.
         """
 
     async def chat_before(self, lobby_id: str, *, before: int | None, limit: int) -> tuple[ChatRecord, ...]:
-        """Return up to ``limit`` lines with numbers below ``before`` (None: the newest), in ascending order."""
+        """Return up to ``limit`` lines with numbers below ``before`` (None: the newest), in ascending order.
+
+        Raises: StoreUnavailableError, as all that reads does.
+        """
 
     async def events_after(
         self, seq: int, *, limit: int, types: frozenset[str] | None = None, lobby_id: str | None = None

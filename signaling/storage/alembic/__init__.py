@@ -1,0 +1,1 @@
+"""Alembic's environment and revisions; ``signaling/storage/migrations.py`` runs them, nobody else need."""

@@ -309,6 +309,7 @@ class Session:
         self.end_reason = reason
         company_id = self.belongs_to
         self.leave(reason)
+        self.media.end(reason)
         self._drop()
         self._hang_up()
         self._bus.publish(events.SessionEnded(self.session_id, self.end_reason, company_id=company_id))
@@ -318,7 +319,7 @@ class Session:
         self._ended = True
         company_id = self.belongs_to
         membership, self.membership = self.membership, None
-        self.media.close("the server stops")
+        self.media.end("the server stops")
         if membership is not None:
             self._lobbies.suspend_participant(membership.lobby, membership.participant)
         self._hang_up()

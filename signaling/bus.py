@@ -47,6 +47,8 @@ class Bus:
         self.failures: Counter[str] = Counter()
         #: name -> what became of the events for it; names are constants of the code, so this is bounded.
         self.subscribers: dict[str, SubscriberCounters] = {}
+        #: The first event of this life has the number after it.
+        self.first_seq = first_seq
         self._seq = first_seq
         self._clock = clock
         self._recent = ReplayBuffer(

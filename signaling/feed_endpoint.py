@@ -34,7 +34,7 @@ def feed_endpoint(
         try:
             return gate.admit(request.headers, request.client_address)
         except AdminDeniedError as error:
-            raise RefusedUpgradeError(error.status, str(error), headers=_headers(error)) from None
+            raise RefusedUpgradeError(int(error.status), str(error), headers=_headers(error)) from None
 
     async def handle(socket: WebSocket, request: RequestInfo) -> None:
         assert isinstance(request.principal, Administrator)

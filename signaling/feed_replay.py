@@ -53,6 +53,9 @@ class FeedReplay:
             return page
         self._over = True
         oldest = self._bus.replay.oldest_seq
+        if oldest == self._bus.first_seq + 1:
+            # All of this life is in memory, and the former one ended where the store does.
+            return None
         near = await store.events_after(max(self.cursor, oldest - KEEP_EVERY - 1), limit=1)
         if self.cursor + 1 < oldest and not (near and near[0].seq <= oldest):
             return self._give_up("they were not kept, or are not written yet")

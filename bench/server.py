@@ -150,6 +150,7 @@ def _command(options: RelayOptions, connections: int, ready: Path) -> list[str]:
         "--max-connections": str(connections + SPARE_CONNECTIONS),
         "--log-level": "warning",
         "--ready-file": str(ready),
+        "--data-dir": str(ready.parent / "data"),
     }
     return [sys.executable, "-m", "signaling", "serve", *(word for flag in flags.items() for word in flag)]
 

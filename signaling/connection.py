@@ -14,16 +14,20 @@ from signaling.auth.company_usage import CompanyUsage
 from signaling.auth.errors import AuthError
 from signaling.chat import CHAT_SNAPSHOT
 from signaling.counters import Counters
+from signaling.drain import Drain
 from signaling.handlers import Outcome, handle
 from signaling.messages import (
     MAX_CHAT_LENGTH,
     MAX_NAME_LENGTH,
     ClientFrame,
+    ClientMessage,
     CloseCode,
     ErrorCode,
     ErrorReply,
     Limits,
     MessageError,
+    Ping,
+    Resume,
     ServerIdentity,
     Welcome,
     decode_client,
@@ -38,6 +42,7 @@ from signaling.session import Session
 from signaling.session_limits import SESSION_LIMITS
 from signaling.sessions import Sessions
 from signaling.storage import Change, Store, StoreHealth, StoreUnavailableError
+from signaling.tracing import NO_TRACER, Tracer
 from signaling.version import SERVER_NAME, server_version
 from signaling.websocket import Disconnected, WebSocket
 
@@ -63,6 +68,8 @@ class Connection:
         gate: Gate,
         usage: CompanyUsage,
         counters: Counters,
+        drain: Drain,
+        tracer: Tracer = NO_TRACER,
         max_message_bytes: int,
         keepalive_seconds: float,
         company_id: str = "",
@@ -78,6 +85,10 @@ class Connection:
         self._usage = usage
         self._company_id = company_id
         self._counters = counters
+        self._tracer = tracer
+        self._drain = drain
+        # Who comes while the server drains may resume, and nothing else.
+        self._may_only_resume = drain.active
         self._max_message_bytes = max_message_bytes
         self._keepalive_seconds = keepalive_seconds
         self._session: Session | None = None
@@ -131,6 +142,7 @@ class Connection:
         if former is None or former is self._session:
             return None
         fresh = self.session
+        self._may_only_resume = False
         self._become(former)
         fresh.detach(self._socket)
         self._sessions.note_resumed(former)
@@ -180,8 +192,11 @@ class Connection:
             self._send_error(error.re, error.code, error.error, error.field)
             return
         self._counters.messages[frame.message.type] += 1
+        if self._is_turned_away(frame.message):
+            return
         try:
-            await self._carry_out(frame)
+            with self._tracer.span("request", type=frame.message.type):
+                await self._carry_out(frame)
         except RequestError as error:
             self._send_error(frame.id, error.code, error.error, error.field)
         except trio.Cancelled:
@@ -191,6 +206,17 @@ class Connection:
             self._send_error(frame.id, ErrorCode.INTERNAL, "the server failed; its log has the details")
             self._socket.close(CloseCode.INTERNAL, "the server failed on this connection")
             raise
+
+    def _is_turned_away(self, message: ClientMessage) -> bool:
+        """Close the connection of a newcomer for whom the server has no place any more."""
+        if not self._may_only_resume or isinstance(message, Resume | Ping):
+            return False
+        reason = self._drain.refusal()
+        if reason is None:
+            self._may_only_resume = False
+            return False
+        self._socket.close(CloseCode.TRY_LATER, reason)
+        return True
 
     async def _carry_out(self, frame: ClientFrame) -> None:
         """Prepare, do and answer one request.

@@ -7,7 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 import relay
+from signaling.access import Access
+from signaling.event_metrics import event_metrics
+from signaling.operation_metrics import operation_metrics
 from signaling.report import Service
+from signaling.storage import StoreHealth, StoreStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -35,7 +39,7 @@ class _ServiceCollector(Collector):
         yield GaugeMetricFamily(
             "signaling_sessions", "Sessions, connected or waiting to be resumed", len(service.sessions)
         )
-        yield GaugeMetricFamily("signaling_lobbies", "Lobbies", len(service.lobbies.open))
+        yield GaugeMetricFamily("signaling_lobbies", "Lobbies", len(service.lobbies))
         yield GaugeMetricFamily(
             "signaling_participants", "Participants in all lobbies", service.lobbies.participant_count
         )
@@ -59,11 +63,60 @@ class _ServiceCollector(Collector):
         yield _counter("signaling_errors", "Error replies", "code", counters.errors)
         yield _counter("signaling_failures", "Faults of the server's own", "task", counters.failures)
         yield _counter("signaling_events", "Events on the bus", "type", service.bus.published)
-        missed = {subscription.name: subscription.missed for subscription in service.bus.subscriptions}
-        yield _counter(
-            "signaling_events_missed", "Events a subscriber was too slow for", "subscriber", missed
-        )
+        yield from event_metrics(service.bus, service.webhooks.statistics())
+        yield from operation_metrics(service.loop_lag, service.drain, service.tracer)
+        yield from _store_metrics(service.store.statistics())
+        yield from _access_metrics(service.access)
         yield from _relay_metrics(service.router.statistics())
+
+
+def _store_metrics(statistics: StoreStatistics) -> Iterable[Metric]:
+    yield _by_label(
+        GaugeMetricFamily("signaling_store_health", "1 for the state the store is in", labels=["state"]),
+        {health.value: int(statistics.health is health) for health in StoreHealth},
+    )
+    yield GaugeMetricFamily("signaling_store_queue", "Changes that wait to be committed", statistics.queued)
+    yield GaugeMetricFamily(
+        "signaling_store_queue_limit", "Changes that may wait to be committed", statistics.capacity
+    )
+    yield _counter(
+        "signaling_store_changes",
+        "Changes by what became of them",
+        "outcome",
+        {"committed": statistics.committed, "dropped": statistics.dropped, "rejected": statistics.rejected},
+    )
+    yield CounterMetricFamily("signaling_store_batches", "Transactions committed", statistics.batches)
+    yield CounterMetricFamily(
+        "signaling_store_commit_seconds", "Time that transactions took", statistics.commit_seconds_total
+    )
+    yield CounterMetricFamily("signaling_store_retries", "Transactions tried again", statistics.retries)
+    yield CounterMetricFamily("signaling_store_expired", "Rows removed for their age", statistics.expired)
+
+
+def _access_metrics(access: Access) -> Iterable[Metric]:
+    yield GaugeMetricFamily("signaling_companies", "Companies", len(access.companies))
+    yield GaugeMetricFamily("signaling_protected_names", "Protected names", len(access.names))
+    passwords = access.passwords.passwords.statistics()
+    yield GaugeMetricFamily(
+        "signaling_passwords_pending", "Passwords that are, or wait to be, compared", passwords.pending
+    )
+    yield _counter(
+        "signaling_access_refused",
+        "What was refused, by the guard that did",
+        "guard",
+        {
+            "passwords": access.passwords.refused,
+            "admin_denied": access.admin.denied,
+            "admin_attempts": access.admin.refused,
+            "api_limits": access.api_limits.refused,
+        },
+    )
+    yield CounterMetricFamily("signaling_audit_entries", "Entries of the audit log", access.audit.recorded)
+    yield CounterMetricFamily(
+        "signaling_audit_undurable",
+        "Entries that are in the log and perhaps not stored",
+        access.audit.undurable,
+    )
 
 
 def _relay_metrics(statistics: relay.RouterStatistics) -> Iterable[Metric]:

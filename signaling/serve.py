@@ -16,19 +16,35 @@ import trio
 
 import relay
 from signaling import garbage
+from signaling.access import admin_gate
+from signaling.auth import AdminTokenError, TokenKeyError
 from signaling.data_directory import DataDirectoryError
 from signaling.front_door import MAX_PENDING, MAX_REFUSING, MAX_WEB
 from signaling.listeners import ListenError
 from signaling.logs import default_stream, get_logger, logging_to
 from signaling.server import RunningServer, run_server
 from signaling.settings import MEMORY_DATABASE, Settings
+from signaling.storage import StoreOpenError
 from signaling.tracing import TracingError
+from signaling.webhook_endpoint import WebhookConfigurationError
 
 #: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
 OTHER_DESCRIPTORS = 256
 BESIDE_CONNECTIONS = MAX_PENDING + MAX_WEB + MAX_REFUSING + OTHER_DESCRIPTORS
 #: Loading compiled kernels takes less than this; longer means that they are being compiled.
 SLOW_WARM_UP_SECONDS = 3.0
+
+#: What keeps the service from starting, through no fault of its own; their texts are for the operator.
+STARTUP_FAULTS = (
+    ListenError,
+    StoreOpenError,
+    DataDirectoryError,
+    TracingError,
+    AdminTokenError,
+    TokenKeyError,
+    WebhookConfigurationError,
+    relay.LocalProtocolError,
+)
 
 _log = get_logger(__name__)
 
@@ -50,7 +66,7 @@ def serve(
         cause: BaseException | None = None
         try:
             trio.run(partial(_serve, settings, announce, notice), strict_exception_groups=True)
-        except* (ListenError, TracingError, DataDirectoryError, relay.LocalProtocolError) as faults:
+        except* STARTUP_FAULTS as faults:
             cause = faults.exceptions[0]
         if cause is not None:
             while isinstance(cause, BaseExceptionGroup):
@@ -72,12 +88,8 @@ def write_ready_file(path: Path, running: RunningServer) -> None:
 
 
 def warnings_of(settings: Settings) -> Iterator[str]:
-    """Yield what an operator must not overlook at start-up."""
-    if settings.development and settings.admin_token is None:
-        yield (
-            "DEVELOPMENT MODE: every program on this machine may administer the relay without a credential. "
-            "Set admin_token and unset development before anybody else uses it."
-        )
+    """Yield what an operator must not overlook at start-up. Raises: AdminTokenError."""
+    yield from admin_gate(settings).startup_notice()
     if settings.database_url == MEMORY_DATABASE:
         yield "Nothing is kept: the database is in memory and ends with this process."
 

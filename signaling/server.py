@@ -1,43 +1,55 @@
 """The composition: every part of the service made from its settings and given what it needs. Nothing is global.
 
-    relay ── sessions ── connections ── front door
-               └─ lobbies ── bus ── event log
+    store ── access ──┐
+    relay ── sessions ┼─ connections ── front door
+               └─ lobbies ── bus ── event log, event store, webhooks, event feed
 
 ``run_server`` is one scope: inside it the service runs, leaving it ends everything in the reverse order.
 """
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
 
 import relay
+from signaling.access import make_access, token_key_of
 from signaling.address_limits import AddressLimits
-from signaling.admission import Gate, LobbyGate
-from signaling.auth import Companies, GuardedPasswords, Passwords, ProtectedNames, TokenKey, Tokens
-from signaling.bus import Bus
+from signaling.admission import LobbyGate
+from signaling.auth import TokenKey
+from signaling.client_address import parse_networks
 from signaling.connection import Connection
 from signaling.counters import Counters
+from signaling.data_directory import make_data_directory
+from signaling.disk import Disk
+from signaling.drain import Drain
 from signaling.endpoints import Endpoint, Handler, RequestInfo
-from signaling.event_log import log_events
+from signaling.eventing import open_eventing
 from signaling.front_door import FrontDoor
 from signaling.listeners import open_listener
 from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
+from signaling.loop_lag import LoopLag
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
 from signaling.peer_path import Answerer, NobodyAnswers, PeerPath
+from signaling.readiness import Readiness
 from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
 from signaling.request_head import WEBSOCKET_PATH
-from signaling.sessions import Sessions, open_sessions
-from signaling.settings import Settings
+from signaling.sessions import open_sessions
+from signaling.settings import MEMORY_DATABASE, Settings
 from signaling.speaking import SpeakingMonitor
 from signaling.storage import Store
-from signaling.storage.memory import MemoryStore
+from signaling.storage.opening import open_store
+from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
+from signaling.tracing import open_tracing
 from signaling.web_app import make_web_app
 from signaling.web_server import WebServer
+from signaling.webhook_endpoint import webhook_endpoints
 from signaling.websocket import WebSocket, WebSocketLimits
 
 _log = get_logger(__name__)
@@ -67,112 +79,160 @@ async def run_server(
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
-    Cancelling ends it at once. Without a store, nothing outlives the server; without an
+    Cancelling ends it at once. A store and a token key that are given stand for those of the settings; without an
     answerer, no bot answers those who write to one.
 
-    Raises: ListenError, relay.LocalProtocolError when a port or an address cannot be used.
+    Raises, in exception groups: ListenError, relay.LocalProtocolError when a port or an address cannot be used,
+    StoreOpenError, DataDirectoryError, TracingError, AdminTokenError, TokenKeyError, WebhookConfigurationError.
     """
-    listener = open_listener(settings.host, settings.port)
-    async with listener, relay.open_relay(_relay_config(settings)) as router:
-        bus = Bus()
-        counters = Counters()
-        speaking = SpeakingMonitor()
-        kept = MemoryStore() if store is None else store
+    counters = Counters()
+    async with (
+        open_listener(settings.host, settings.port) as listener,
+        _store_of(settings, store) as kept,
+        open_tracing(settings.otlp_endpoint) as tracer,
+        relay.open_relay(_relay_config(settings)) as router,
+    ):
         snapshot = await kept.load()
-        passwords = GuardedPasswords(Passwords())
-        companies = Companies(store=kept, records=snapshot.companies)
-        names = ProtectedNames(store=kept, guarded=passwords, records=snapshot.names)
-        lobbies = Lobbies(
-            bus,
-            store=kept,
-            usage=companies.usage,
-            on_audio=speaking.watch,
-            replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
-            # Four bytes a character at most: what is replayed fits into half of a client's queue.
-            replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),
-        )
-        gate = LobbyGate(
-            lobbies=lobbies,
-            names=names,
-            passwords=passwords,
-            tokens=Tokens(token_key, is_company=companies.is_enabled),
-        )
-        with bus.subscribe("event_log") as logged:
-            async with (
-                trio.open_nursery() as nursery,
-                open_sessions(
-                    lobbies=lobbies,
-                    bus=bus,
+        key = await trio.to_thread.run_sync(token_key_of, settings) if token_key is None else token_key
+        access = make_access(settings, store=kept, snapshot=snapshot, token_key=key)
+        speaking = SpeakingMonitor()
+        async with (
+            open_eventing(
+                store=kept,
+                event_seq=snapshot.event_seq,
+                admin_gate=access.admin,
+                counters=counters,
+                feed_limits=_websocket_limits(settings),
+                webhooks=webhook_endpoints(settings.webhooks),
+            ) as eventing,
+            trio.open_nursery() as nursery,
+        ):
+            lobbies = Lobbies(
+                eventing.bus,
+                store=kept,
+                usage=access.companies.usage,
+                on_audio=speaking.watch,
+                replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
+                # Four bytes a character at most: what is replayed fits into half of a client's queue.
+                replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),
+            )
+            async with open_sessions(
+                lobbies=lobbies,
+                bus=eventing.bus,
+                router=router,
+                store=kept,
+                usage=access.companies.usage,
+                resume_seconds=settings.resume_seconds,
+                failures=counters.failures,
+                snapshot=snapshot,
+            ) as sessions:
+                drain, loop_lag = Drain(), LoopLag()
+                service = Service(
+                    settings=settings,
                     router=router,
-                    store=kept,
-                    usage=companies.usage,
-                    resume_seconds=settings.resume_seconds,
-                    failures=counters.failures,
-                    snapshot=snapshot,
-                ) as sessions,
-            ):
-                service = Service(router, bus, lobbies, sessions, counters, names, companies)
-                nursery.start_soon(log_events, logged)
-                nursery.start_soon(speaking.run)
-                nursery.start_soon(publish_overloads, router, bus)
-                peer_path = PeerPath(
-                    sessions=sessions,
+                    bus=eventing.bus,
                     lobbies=lobbies,
-                    gate=gate,
-                    companies=companies,
-                    bus=bus,
-                    answerer=NobodyAnswers() if answerer is None else answerer,
-                    ice_servers=settings.ice_servers,
+                    sessions=sessions,
                     counters=counters,
+                    store=kept,
+                    access=access,
+                    gate=LobbyGate(
+                        lobbies=lobbies, names=access.names, passwords=access.passwords, tokens=access.tokens
+                    ),
+                    webhooks=eventing.webhooks,
+                    drain=drain,
+                    loop_lag=loop_lag,
+                    readiness=Readiness(
+                        router_statistics=router.statistics,
+                        loop_lag=loop_lag,
+                        drain=drain,
+                        store_statistics=kept.statistics,
+                        disk=None
+                        if settings.database_url == MEMORY_DATABASE
+                        else Disk(settings.data_dir.absolute()),
+                    ),
+                    tracer=tracer,
                 )
+                peer_path = _peer_path(service, answerer or NobodyAnswers())
+                nursery.start_soon(loop_lag.run)
+                nursery.start_soon(speaking.run)
+                nursery.start_soon(publish_overloads, router, eventing.bus)
                 nursery.start_soon(peer_path.run)
-                front_door = FrontDoor(
-                    web_server=WebServer(make_web_app(service)),
-                    endpoints=[
-                        Endpoint(
-                            "clients",
-                            WEBSOCKET_PATH.decode(),
-                            _connection_handler(settings, sessions, counters, kept, gate, companies),
-                            _websocket_limits(settings),
-                        ),
-                        peer_path.endpoint(_websocket_limits(settings)),
-                    ],
-                    keepalive_seconds=settings.keepalive_seconds,
-                    max_connections=settings.max_connections,
-                    address_limits=AddressLimits(),
-                    allowed_origins=settings.allowed_origins,
-                    send_timeout_seconds=settings.send_timeout_seconds,
-                    counters=counters,
-                )
+                limits = _websocket_limits(settings)
+                clients = Endpoint("clients", WEBSOCKET_PATH.decode(), _connection_handler(service), limits)
+                front_door = _front_door(service, [clients, peer_path.endpoint(limits), eventing.feed])
                 task_status.started(_running(settings, listener, service))
                 await front_door.run(
                     [listener], trio.Event() if stop is None else stop, stop_seconds=settings.stop_seconds
                 )
-                nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
 
-def _connection_handler(
-    settings: Settings,
-    sessions: Sessions,
-    counters: Counters,
-    store: Store,
-    gate: Gate,
-    companies: Companies,
-) -> Handler:
+@asynccontextmanager
+async def _store_of(settings: Settings, given: Store | None) -> AsyncIterator[Store]:
+    if given is not None:
+        yield given
+        return
+    if settings.database is None:
+        await trio.to_thread.run_sync(make_data_directory, settings.data_dir)
+    keep = Keep(
+        events_days=settings.keep_events_days,
+        chat_days=settings.keep_chat_days,
+        audit_days=settings.keep_audit_days,
+    )
+    async with open_store(
+        settings.database_url, queue_changes=settings.store_queue_changes, keep=keep
+    ) as store:
+        yield store
+
+
+def _peer_path(service: Service, answerer: Answerer) -> PeerPath:
+    return PeerPath(
+        sessions=service.sessions,
+        lobbies=service.lobbies,
+        gate=service.gate,
+        companies=service.access.companies,
+        bus=service.bus,
+        answerer=answerer,
+        drain=service.drain,
+        ice_servers=service.settings.ice_servers,
+        counters=service.counters,
+    )
+
+
+def _front_door(service: Service, endpoints: list[Endpoint]) -> FrontDoor:
+    settings = service.settings
+    return FrontDoor(
+        web_server=WebServer(make_web_app(service)),
+        endpoints=endpoints,
+        keepalive_seconds=settings.keepalive_seconds,
+        max_connections=settings.max_connections,
+        address_limits=AddressLimits(max_open=settings.max_connections_per_address),
+        allowed_origins=settings.allowed_origins,
+        send_timeout_seconds=settings.send_timeout_seconds,
+        counters=service.counters,
+        trusted_proxies=parse_networks(settings.trusted_proxies),
+    )
+
+
+def _connection_handler(service: Service) -> Handler:
     async def handle(socket: WebSocket, request: RequestInfo) -> None:
         connection = Connection(
             socket,
-            sessions=sessions,
-            store=store,
-            gate=gate,
-            usage=companies.usage,
-            counters=counters,
-            max_message_bytes=settings.max_message_bytes,
-            keepalive_seconds=settings.keepalive_seconds,
+            sessions=service.sessions,
+            store=service.store,
+            gate=service.gate,
+            usage=service.access.companies.usage,
+            counters=service.counters,
+            drain=service.drain,
+            tracer=service.tracer,
+            max_message_bytes=service.settings.max_message_bytes,
+            keepalive_seconds=service.settings.keepalive_seconds,
             client_address=request.client_address,
         )
-        if not await supervise("request", counters.failures, connection.run):
-            socket.close(CloseCode.INTERNAL, "the server failed on this connection")
+        with service.tracer.span("connection", alone=True, endpoint="clients"):
+            if not await supervise("request", service.counters.failures, connection.run):
+                socket.close(CloseCode.INTERNAL, "the server failed on this connection")
 
     return handle
 
@@ -193,6 +253,7 @@ def _websocket_limits(settings: Settings) -> WebSocketLimits:
         max_message_bytes=settings.max_message_bytes,
         send_queue_bytes=settings.send_queue_bytes,
         send_timeout_seconds=settings.send_timeout_seconds,
+        compression=settings.compression,
     )
 
 

@@ -47,7 +47,7 @@ DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 DATABASE_FILE = "relay.sqlite3"
 
 #: RFC 7518 section 3.2: a key for HS256 has at least the size of its hash.
-JOIN_SECRET_BYTES = 32
+TOKEN_SECRET_BYTES = 32
 ADMIN_TOKEN_LENGTH = 16
 WEBHOOK_SECRET_LENGTH = 16
 
@@ -178,10 +178,10 @@ class Settings(BaseModel):
     )
 
     max_connections: int = limit(
-        10_000, "WebSockets at once", "a number of WebSockets from 1 to 1000000", ge=1, le=1_000_000
+        1_000, "WebSockets at once", "a number of WebSockets from 1 to 1000000", ge=1, le=1_000_000
     )
     max_connections_per_address: int = limit(
-        1_000,
+        500,
         "connections at once from one address (IPv6: one /64 network)",
         "a number of connections from 1 to 1000000",
         ge=1,
@@ -213,6 +213,14 @@ class Settings(BaseModel):
         le=1024**3,
     )
 
+    api_requests_per_minute: int = limit(
+        300,
+        "HTTP requests of one address; companies have limits of their own",
+        "a number of requests from 1 to 1000000",
+        ge=1,
+        le=1_000_000,
+    )
+
     development: bool = access(
         False,
         "leave the admin API open to this machine when there is no admin_token",
@@ -225,18 +233,35 @@ class Settings(BaseModel):
         unset="the admin API is closed",
         min_length=ADMIN_TOKEN_LENGTH,
     )
-    join_token_secret: SecretStr | None = access(
+    token_secret: SecretStr | None = access(
         None,
         "the secret with which join tokens are signed (HS256)",
-        f"at least {JOIN_SECRET_BYTES} bytes",
+        f"at least {TOKEN_SECRET_BYTES} bytes",
         unset="no such tokens are taken",
     )
-    join_token_public_key_file: Path | None = access(
+    token_key_file: Path | None = access(
         None,
-        "the public key with which join tokens are verified (EdDSA)",
-        "a file with a public key in PEM form",
-        examples=["join-key.pem"],
+        "the Ed25519 key of join tokens (EdDSA); with its public half only, tokens are accepted and none are made",
+        "a file with an Ed25519 key in PEM form, not together with token_secret",
+        examples=["token-key.pem"],
         unset="no such tokens are taken",
+    )
+    token_issuer: str | None = access(
+        None, "what the claim iss of a join token must say", "a text", unset="not looked at", min_length=1
+    )
+    token_audience: str | None = access(
+        None,
+        "what the claim aud of a join token must contain",
+        "a text",
+        unset="not looked at",
+        min_length=1,
+    )
+    token_leeway_seconds: float = access(
+        30.0,
+        "how far the clock of who makes join tokens may differ from ours",
+        "seconds from 0 to 3600",
+        ge=0,
+        le=3600,
     )
 
     data_dir: Path = storage(
@@ -329,10 +354,10 @@ class Settings(BaseModel):
                 raise ValueError
         return tuple(part.lower() for part in value)
 
-    @field_validator("join_token_secret")
+    @field_validator("token_secret")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(value.get_secret_value().encode()) < JOIN_SECRET_BYTES:
+        if value is not None and len(value.get_secret_value().encode()) < TOKEN_SECRET_BYTES:
             raise ValueError
         return value
 

@@ -60,12 +60,13 @@ def make_web_app(service: Service) -> ASGIApp:
             "managers": {
                 "session_manager": "active",
                 "lobby_manager": "active",
+                "auth_manager": "active",
                 "websocket_manager": "active",
             },
             "statistics": {
                 "sessions": len(service.sessions),
-                "lobbies": len(service.lobbies.open),
-                "protected_names": 0,
+                "lobbies": len(service.lobbies),
+                "protected_names": len(service.access.names),
             },
             "capacity": capacity(service.router.statistics()),
         }

@@ -71,6 +71,11 @@ class AdminGate:
         self._attempts = attempts
         self._allowances = Allowances()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether clients on this machine need no credential."""
+        return self._open_on_loopback
+
     def startup_notice(self) -> tuple[str, ...]:
         """Return lines for start-up to say loudly; none when a token is set."""
         if self._digest is not None:

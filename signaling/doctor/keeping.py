@@ -4,9 +4,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 
+from signaling.access import admin_gate, token_key_of
+from signaling.auth import TokenKeyError, is_loopback
 from signaling.configuration.fields import described
 from signaling.configuration.sources import ENVIRONMENT_FILE, Given, Kind
 from signaling.disk import disk_space
@@ -21,8 +22,7 @@ def check_keeping(settings: Settings, given: Mapping[str, Given]) -> Iterator[Fi
     yield _disk(settings.data_dir)
     yield from _secret_files(given)
     yield _administration(settings)
-    if settings.join_token_public_key_file is not None:
-        yield _key_file(settings.join_token_public_key_file)
+    yield _join_tokens(settings)
 
 
 def _data_directory(directory: Path) -> Finding:
@@ -71,21 +71,20 @@ def _secret_files(given: Mapping[str, Given]) -> Iterator[Finding]:
 def _administration(settings: Settings) -> Finding:
     if settings.admin_token is not None:
         return ok("administration", "by admin_token")
-    if not settings.development:
+    if not admin_gate(settings).is_open:
         return ok("administration", "closed, for there is no admin_token")
-    told = "development mode leaves the admin API open to this machine"
-    if ip_address(settings.host).is_loopback:
+    told = "open to this machine without a credential"
+    if is_loopback(settings.host):
         return ok("administration", told)
     return warn("administration", told, "where others have accounts, or a proxy runs, set admin_token")
 
 
-def _key_file(path: Path) -> Finding:
+def _join_tokens(settings: Settings) -> Finding:
     try:
-        content = path.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        return fail("join tokens", f"{path} cannot be read: {error}", "correct join_token_public_key_file")
-    if "PRIVATE KEY" in content:
-        return warn("join tokens", f"{path} holds a private key", "the server needs the public one only")
-    if "-----BEGIN PUBLIC KEY-----" not in content:
-        return fail("join tokens", f"{path} holds no public key in PEM form", "openssl pkey -pubout makes it")
-    return ok("join tokens", f"verified with {path}")
+        key = token_key_of(settings)
+    except TokenKeyError as error:
+        return fail("join tokens", str(error), "correct token_secret or token_key_file")
+    if key is None:
+        return ok("join tokens", "none are taken, for there is no key for them")
+    done = "made and verified" if key.signing is not None else "verified, not made"
+    return ok("join tokens", f"{done} with {key.algorithm}")

@@ -9,7 +9,8 @@ from signaling.auth import Companies
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.dialect import Dialect
-from signaling.endpoints import Endpoint, RequestInfo
+from signaling.drain import Drain
+from signaling.endpoints import Endpoint, RefusedWebSocketError, RequestInfo
 from signaling.event_handler import run_batch_handler
 from signaling.lobbies import Lobbies
 from signaling.messages import CloseCode
@@ -51,6 +52,7 @@ class PeerPath:
         companies: Companies,
         bus: Bus,
         answerer: Answerer,
+        drain: Drain,
         ice_servers: Iterable[IceServer],
         counters: Counters,
     ) -> None:
@@ -60,6 +62,7 @@ class PeerPath:
         self._companies = companies
         self._bus = bus
         self._answerer = answerer
+        self._drain = drain
         self._counters = counters
         self._config = Config(ice_servers=tuple(_shown(each) for each in ice_servers))
         self._directory = Directory()
@@ -89,7 +92,11 @@ class PeerPath:
             await run_batch_handler(subscription, self._follow, batch_seconds=0)
 
     async def _authorize(self, request: RequestInfo) -> PeerAddress:
-        return read_address(request, self._companies)
+        address = read_address(request, self._companies)
+        reason = self._drain.refusal()
+        if reason is not None:
+            raise RefusedWebSocketError(CloseCode.TRY_LATER, reason)
+        return address
 
     async def _serve(self, socket: WebSocket, request: RequestInfo) -> None:
         assert isinstance(request.principal, PeerAddress)

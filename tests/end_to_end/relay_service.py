@@ -31,6 +31,7 @@ def run_relay_service(directory: Path, *flags: str) -> Iterator[RelayService]:
     ready, log = directory / "ready.json", directory / "relay.log"
     command = [sys.executable, "-m", "signaling", "serve", "--port", "0", "--udp-port", "0"]
     command += ["--public-address", "127.0.0.1", "--public-address", "::1", "--log-format", "json"]
+    command += ["--data-dir", str(directory / "data")]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--ready-file", str(ready), *flags], stdout=output, stderr=subprocess.STDOUT

@@ -27,6 +27,7 @@ from signaling.auth import (
 from signaling.bus import Bus
 from signaling.connection import Connection
 from signaling.counters import Counters
+from signaling.drain import Drain
 from signaling.lobbies import Lobbies
 from signaling.messages import (
     ClientMessage,
@@ -148,6 +149,7 @@ class Parts:
     #: Begin a connection, of a company if one is named.
     connect: Callable[..., Line]
     counters: Counters
+    drain: Drain
 
 
 @asynccontextmanager
@@ -168,6 +170,7 @@ async def open_parts(
     lobbies = make_lobbies(bus, store=kept, companies=companies, clock=trio.current_time, **lobby_options)
     tokens = Tokens(token_key, is_company=companies.is_enabled)
     gate = LobbyGate(lobbies=lobbies, names=names, passwords=guarded, tokens=tokens, tickets=tickets)
+    drain = Drain()
     async with (
         trio.open_nursery() as nursery,
         open_sessions(
@@ -191,6 +194,7 @@ async def open_parts(
                 gate=gate,
                 usage=companies.usage,
                 counters=counters,
+                drain=drain,
                 max_message_bytes=1 << 19,
                 keepalive_seconds=4,
                 company_id=company_id,
@@ -210,5 +214,6 @@ async def open_parts(
             guarded.passwords,
             connect,
             counters,
+            drain,
         )
         nursery.cancel_scope.cancel()

@@ -25,7 +25,14 @@ async def running_server(
     **settings: object,
 ) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
-    flags = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "stop_seconds": 2.0} | settings
+    flags = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "udp_port": 0,
+        "workers": 1,
+        "stop_seconds": 2.0,
+        "database": "memory:",
+    } | settings
     effective = load_settings(flags, environment_file=None, default_file=None)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

@@ -113,7 +113,7 @@ async def test_metrics_have_every_verdict_of_every_worker() -> None:
             'signaling_messages_total{type="ping"} 1.0',
             'signaling_errors_total{code="invalid_json"} 1.0',
             'signaling_events_total{type="ParticipantEntered"} 1.0',
-            'signaling_events_missed_total{subscriber="event_log"} 0.0',
+            'signaling_subscriber_missed_total{subscriber="event_log"} 0.0',
             "relay_peers 0.0",
         ):
             assert line in lines

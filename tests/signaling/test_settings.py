@@ -33,7 +33,7 @@ def refusal(text: str, file: Path = Path("relay.toml")) -> str:
 
 def test_defaults_are_those_of_the_readme() -> None:
     settings = load_settings({}, None)
-    assert (settings.port, settings.udp_port, settings.max_connections) == (8080, 40_000, 10_000)
+    assert (settings.port, settings.udp_port, settings.max_connections) == (8080, 40_000, 1_000)
     assert (settings.resume_seconds, settings.keepalive_seconds) == (30, 4)
     assert settings.max_message_bytes == 512 * 1024
 
@@ -236,8 +236,8 @@ def test_tables_are_json_in_the_environment(monkeypatch) -> None:
             ", line 1: admin_token: the value (not shown) is not valid; expected at least 16",
         ),
         (
-            f"join_token_secret = '{'ä' * 15}'",
-            ", line 1: join_token_secret: the value (not shown) is not valid",
+            f"token_secret = '{'ä' * 15}'",
+            ", line 1: token_secret: the value (not shown) is not valid",
         ),
         ("webhooks = 3", ", line 1: webhooks: '3' is not valid; expected tables with url"),
         (
@@ -271,7 +271,7 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_a_secret_never_shows_in_an_error(monkeypatch) -> None:
     for name, value in {
         "admin_token": "hunter2",
-        "join_token_secret": "hunter2",
+        "token_secret": "hunter2",
         "database": "pg://hunter2@h/x",
     }.items():
         monkeypatch.setenv(f"RELAY_{name.upper()}", value)
@@ -315,7 +315,7 @@ def test_the_collector_of_traces_is_also_taken_from_the_variable_that_other_prog
 def test_no_secret_has_a_flag() -> None:
     assert {setting.name for setting in described(Settings) if setting.flag is None} == {
         "admin_token",
-        "join_token_secret",
+        "token_secret",
         "ice_servers",
         "webhooks",
     }

@@ -10,6 +10,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from typer.testing import CliRunner
 
 import relay
@@ -329,21 +336,26 @@ def test_an_open_administration_is_told(values: dict[str, object], level: Level)
     assert keeping._administration(settings_with(**values)).level is level
 
 
-@pytest.mark.parametrize(
-    ("content", "level"),
-    [
-        ("-----BEGIN PUBLIC KEY-----\n", Level.OK),
-        ("-----BEGIN PRIVATE KEY-----\n", Level.WARN),
-        ("nonsense", Level.FAIL),
-        (None, Level.FAIL),
-    ],
-)
-def test_a_key_file_that_will_not_do_is_told(content: str | None, level: Level) -> None:
+def pem_of(key: Ed25519PrivateKey) -> tuple[bytes, bytes]:
+    """Return both halves, the private one first."""
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_a_key_file_that_will_not_do_is_told() -> None:
     path = Path("key.pem")
-    if content is not None:
-        path.write_text(content)
-    found = only(keeping.check_keeping(settings_with(join_token_public_key_file=path), {}), "join tokens")
-    assert found.level is level
+    settings = settings_with(token_key_file=path)
+    private, public = pem_of(Ed25519PrivateKey.generate())
+    for content, level, told in (
+        (None, Level.FAIL, "cannot be read"),
+        (b"nonsense", Level.FAIL, "cannot be read"),
+        (private, Level.OK, "made and verified with EdDSA"),
+        (public, Level.OK, "verified, not made"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
+        found = only(keeping.check_keeping(settings, {}), "join tokens")
+        assert (found.level, told in found.text) == (level, True), found
 
 
 def test_a_full_disk_is_told(monkeypatch) -> None:

@@ -49,7 +49,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        "token", "resume_token", "resumeToken", "password", "password_hash", "secret", "join_token_secret", "api_key",
+        "token", "resume_token", "resumeToken", "password", "password_hash", "secret", "token_secret", "api_key",
         "apikey", "X-Api-Key", "Authorization", "Set-Cookie", "credentials", "API_KEYS", "token_digest",
     ],
 )  # fmt: skip

@@ -89,5 +89,5 @@ async def connected(
 
 async def new_company(server: RunningServer, name: str = "Acme", **limits: int) -> tuple[str, str]:
     """Return the id and the API key of a new company."""
-    company, key = await server.service.companies.create(name, limits)
+    company, key = await server.service.access.companies.create(name, limits)
     return company.company_id, key

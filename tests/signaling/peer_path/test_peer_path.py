@@ -273,7 +273,7 @@ async def test_a_peer_that_loses_its_connection_is_gone_at_once() -> None:
         async with connected(server, "ada", key) as ada:
             await trio.aclose_forcefully(ada.socket._stream)
             await until_empty(server)
-        snapshot = await server.service.companies._store.load()
+        snapshot = await server.service.access.companies._store.load()
         assert snapshot.sessions == ()
 
 
@@ -294,7 +294,7 @@ async def test_a_wrong_key_closes_with_4001_after_the_handshake(key: str) -> Non
 
 async def test_a_revoked_key_and_a_disabled_company_close_with_4001() -> None:
     async with running_server() as server:
-        companies = server.service.companies
+        companies = server.service.access.companies
         company_id, key = await new_company(server)
         second = await companies.rotate(company_id)
         await companies.revoke(company_id, companies.find(company_id).key_ids[0])
@@ -336,7 +336,7 @@ async def test_an_address_that_names_nobody_closes_with_4002(peer_id: str, query
 async def test_a_protected_name_is_nobodys_peer_id() -> None:
     async with running_server() as server:
         company_id, key = await new_company(server)
-        await server.service.names.protect("Ada", "her secret password", company_id=company_id)
+        await server.service.access.names.protect("Ada", "her secret password", company_id=company_id)
         async with opened(server, "ada", key) as client:
             code, read = await client.closed()
             assert (code, error_of(read[0])[0]) == (4002, "name_protected")
@@ -361,7 +361,7 @@ async def test_a_company_at_its_limits_closes_with_4003(limits: dict[str, int], 
             assert words in read[0]["error"]
             assert error_of(read[1]) == ("closing", None)
             assert await ada.ask("ping") == {"type": "pong"}
-            assert server.service.companies.usage.of(company_id).refused == {words: 1}
+            assert server.service.access.companies.usage.of(company_id).refused == {words: 1}
 
 
 async def test_a_lobby_that_is_private_or_full_closes_with_4003() -> None:
@@ -392,7 +392,7 @@ async def test_a_company_that_is_disabled_or_closed_meanwhile_closes_with_4003()
         service = server.service
         company_id, key = await new_company(server)
         async with connected(server, "ada", key) as ada, connected(server, "bob", key) as bob:
-            await service.companies.set_enabled(company_id, enabled=False)
+            await service.access.companies.set_enabled(company_id, enabled=False)
             await ada.say("ping")
             assert (await ada.closed())[0] == 4003
             moderation = Moderation(lobbies=service.lobbies, sessions=service.sessions)
@@ -633,9 +633,11 @@ async def until_empty(server: RunningServer) -> None:
     """Wait until nothing is left of anybody."""
     service = server.service
     await until(lambda: not (service.sessions or service.lobbies.participant_count or service.router.peers))
-    for company in service.companies.listed():
+    for company in service.access.companies.listed():
         await until(
-            lambda company=company: not any(service.companies.usage.of(company.company_id).held.values())
+            lambda company=company: (
+                not any(service.access.companies.usage.of(company.company_id).held.values())
+            )
         )
 
 

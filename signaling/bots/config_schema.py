@@ -99,7 +99,7 @@ _NUMBER_RULES: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
 
 
 class ConfigSchema:
-    """See the module. ``ANY`` takes everything."""
+    """See the module."""
 
     def __init__(self, schema_untrusted: Mapping[str, Any]) -> None:
         """Take a schema over.
@@ -154,9 +154,6 @@ class ConfigSchema:
             self._inspect(value, place, depth)
         elif keyword == "$ref" and value.removeprefix(_REFERENCE) not in self._definitions:
             raise InvalidSchemaError(f"{place}: there is no such definition in $defs", field=place)
-
-
-ANY = ConfigSchema({})
 
 
 def check_size(config_untrusted: Mapping[str, Any]) -> None:
@@ -296,3 +293,7 @@ def _shown(value: object) -> str:
 
 def _size(value: Mapping[str, Any]) -> int:
     return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
+#: Takes everything.
+ANY = ConfigSchema({})

@@ -20,10 +20,10 @@ from signaling.bots.ledger import Ledger
 from signaling.bots.lifecycle import BotState, Ending, Step, next_state
 from signaling.bots.outputs import Expel, Offer, Output, Publish, SendOffer, SendStop
 from signaling.bots.pool import ProviderPool
-from signaling.bots.provider import Provider, ProviderState
+from signaling.bots.provider import Provider
 
 #: Reasons of a participant's leaving: the bot said goodbye, or was lost. All others are somebody else's will.
-OWN_REASONS = frozenset({"left"})
+OWN_REASONS = frozenset({"left", "moved"})
 LOST_REASONS = frozenset({"disconnected", "failed"})
 
 
@@ -35,16 +35,18 @@ class BotCore:
         *,
         pool: ProviderPool,
         ledger: Ledger,
+        outputs: deque[Output],
         deadlines: Deadlines,
         limits: BotLimits,
         new_id: Callable[[str], str],
         new_secret: Callable[[], str],
     ) -> None:
-        self.outputs: deque[Output] = deque()
+        self.outputs = outputs
         #: state -> bots that entered it; ending -> bots that ended so. They only grow.
         self.entered: Counter[BotState] = Counter()
         self.endings: Counter[Ending] = Counter()
         self.reassignments = 0
+        self.messages = 0
         self.tickets_refused = 0
         self._pool = pool
         self._ledger = ledger
@@ -90,7 +92,7 @@ class BotCore:
                 f"the lobby has {self._limits.bots_per_lobby} bots, as many as it may have: stop one first"
             )
         self._pool.check_config(wanted)
-        bot = Bot(self._new_id("b"), wanted, at)
+        bot = Bot(self._new_id("b"), wanted, requested_at=at, requested_time=now)
         self._ledger.add(bot)
         self._entered(bot, "asked for" + (f" by {wanted.requested_by}" if wanted.requested_by else ""), now)
         self._place(bot, now)
@@ -144,14 +146,11 @@ class BotCore:
         bot = self._of(provider, bot_id)
         if bot is None:
             return
-        if failed:
-            bot.statistics.failures += 1
-            provider.statistics.failures += 1
         what = f"{provider.name!r} {'failed' if failed else 'ended it'}: {reason}"
         if bot.state is BotState.OFFERED:
             self._retry(bot, what, now)
         elif bot.state is BotState.JOINING:
-            self._pool.note_failure(provider, now)
+            self._note_failure(bot, now)
             self._retry(bot, what, now)
         elif failed:
             self._lost(bot, what, now)
@@ -181,8 +180,14 @@ class BotCore:
         for bot_id in sorted(running - provider.bots):
             self.outputs.append(SendStop(provider.provider_id, bot_id, "it was given to another provider"))
         for bot in self._bots_of(provider):
-            if bot.bot_id not in running:
-                self._lost(bot, f"{provider.name!r} came back without it", now)
+            missing = bot.bot_id not in running
+            what = f"{provider.name!r} came back without it"
+            if bot.state is BotState.OFFERED or (missing and bot.state is BotState.JOINING):
+                self._retry(bot, what, now)  # the offer, or the word that it failed, went with the connection
+            elif missing and bot.state is BotState.LEAVING:
+                self._finish(bot, bot.stop_reason or bot.reason, now)
+            elif missing:
+                self._lost(bot, what, now)
             elif bot.state is BotState.LEAVING:
                 self._send_stop(bot, bot.reason)
         self.place_waiting(now)
@@ -207,35 +212,27 @@ class BotCore:
             return None
         assert bot.provider_id is not None  # it has a ticket
         self._ledger.void_ticket(bot)
-        bot.redeemed = True
-        bot.holder = holder
-        if holder:
-            self._ledger.expect(holder, bot)
+        self._ledger.expect(holder, bot)
         if bot.state is BotState.OFFERED:
             self._accepted(bot, self._pool.get(bot.provider_id), now)
         return bot.ticket()
 
-    def entered_lobby(self, bot: Bot, participant_id: str, holder: str, now: float) -> bool:
-        """Note that a session with the bot's ticket is in the lobby; tell whether it may stay."""
-        due = bot.redeemed and holder in {"", bot.holder}
-        if due and bot.state is BotState.JOINING:
-            assert bot.provider_id is not None
-            bot.redeemed = False
-            bot.active_since = now
-            bot.tried.clear()
-            bot.statistics.joins += 1
-            provider = self._pool.get(bot.provider_id)
-            provider.statistics.joins += 1
-            provider.note_success()
+    def entered_lobby(
+        self, bot: Bot, lobby_id: str, participant_id: str, holder: str, now: float
+    ) -> bool:
+        """Note that a session which used a ticket of the bot is in its lobby; tell whether it may stay.
+
+        ``lobby_id`` is another one when the bot's lobby has ended and a new one has its name.
+        """
+        self._ledger.forget_holder(holder)
+        due = holder == bot.holder and lobby_id == bot.request.lobby_id
+        if due and bot.state in {BotState.JOINING, BotState.LEAVING}:
+            bot.holder = None
             self._ledger.give_participant(bot, participant_id)
-            self._move(bot, Step.JOIN, "it joined", now)
-            return True
-        if bot.participant_id == participant_id:
-            return True
-        if due and bot.state is BotState.LEAVING:
-            self._ledger.give_participant(bot, participant_id)  # it leaves with the bot
-            bot.redeemed = False
-        self.outputs.append(Expel(bot.request.lobby_id, participant_id, "this bot is not wanted any more"))
+            if bot.state is BotState.JOINING:
+                self._joined(bot, now)
+            return True  # one that is leaving is taken out with its bot
+        self.outputs.append(Expel(lobby_id, participant_id, "this bot is not wanted any more"))
         return False
 
     def left_lobby(self, bot: Bot, reason: str, now: float) -> None:
@@ -245,23 +242,20 @@ class BotCore:
         self._ledger.give_participant(bot, None)
         if bot.state is not BotState.ACTIVE:
             return
-        assert bot.provider_id is not None
-        away = self._pool.get(bot.provider_id).state is ProviderState.AWAY
         if reason in LOST_REASONS:
             self._send_stop(bot, "its session was lost")
-            bot.statistics.failures += 1
             self._lost(bot, f"its session was lost ({reason})", now)
         else:
             if reason not in OWN_REASONS:
                 bot.stop_reason = bot.stop_reason or reason
-            if not away:
-                self._send_stop(bot, reason)
+            self._send_stop(bot, reason)
             self._leave(bot, reason, now)
         self.place_waiting(now)
 
     def note_message(self, bot: Bot) -> None:
-        """Count a line of chat that the bot wrote."""
-        bot.statistics.messages += 1
+        """Count a line of chat that the bot wrote, or an answer."""
+        self.messages += 1
+        bot.messages += 1
         if bot.provider_id is not None and bot.provider_id in self._pool:
             self._pool.get(bot.provider_id).statistics.messages += 1
 
@@ -269,9 +263,10 @@ class BotCore:
 
     def place_waiting(self, now: float) -> None:
         """Try again for those who wait: something may have changed."""
-        for bot in self._ledger.timed:
-            if bot.state is BotState.REQUESTED:
-                self._place(bot, now)
+        if self._pool.has_room(now):
+            for bot in self._ledger.timed:
+                if bot.state is BotState.REQUESTED:
+                    self._place(bot, now)
 
     def _place(self, bot: Bot, now: float) -> None:
         choice = self._pool.choose(bot, now)
@@ -283,7 +278,7 @@ class BotCore:
     def _offer(self, bot: Bot, provider: Provider, now: float) -> None:
         secret = self._new_secret()
         bot.provider_id, bot.provider_name = provider.provider_id, provider.name
-        bot.statistics.offers += 1
+        bot.offers += 1
         provider.bots.add(bot.bot_id)
         provider.offered_at = now
         provider.statistics.offers += 1
@@ -306,10 +301,21 @@ class BotCore:
         provider.statistics.accepted += 1
         self._move(bot, Step.ACCEPT, f"{provider.name!r} accepted", now)
 
+    def _joined(self, bot: Bot, now: float) -> None:
+        assert bot.provider_id is not None
+        bot.active_since = now
+        if bot.first_joined is None:
+            bot.first_joined = now
+        bot.tried.clear()
+        bot.joins += 1
+        provider = self._pool.get(bot.provider_id)
+        provider.statistics.joins += 1
+        provider.note_success()
+        self._move(bot, Step.JOIN, "it joined the lobby", now)
+
     def _expire(self, bot: Bot, now: float) -> None:
         if bot.state is BotState.REQUESTED:
-            reason = self._pool.choose(bot, now).reason
-            self._end(bot, Ending.NOT_PLACED, f"{reason}, not within {self._deadlines.request_s:g} s", now)
+            self._give_up(bot, now)
             return
         assert bot.provider_id is not None
         provider = self._pool.get(bot.provider_id)
@@ -317,14 +323,22 @@ class BotCore:
             self._finish(bot, f"{bot.stop_reason or bot.reason}; it did not end in time", now)
             return
         self._send_stop(bot, "too late")
-        self._pool.note_failure(provider, now)
         if bot.state is BotState.OFFERED:
             provider.statistics.expired += 1
             fault = f"{provider.name!r} did not answer within {self._deadlines.offer_s:g} s"
         else:
-            bot.statistics.failures += 1
             fault = f"the bot of {provider.name!r} did not join within {self._deadlines.join_s:g} s"
+        self._note_failure(bot, now)
         self._retry(bot, fault, now)
+
+    def _give_up(self, bot: Bot, now: float) -> None:
+        """End a bot that has waited long enough for a provider, unless there is one just now."""
+        choice = self._pool.choose(bot, now)
+        if choice.provider is not None:
+            self._offer(bot, choice.provider, now)
+        else:
+            waited = bot.deadline - bot.since
+            self._end(bot, Ending.NOT_PLACED, f"{choice.reason}, not within {waited:g} s", now)
 
     def _retry(self, bot: Bot, why: str, now: float) -> None:
         """Look for another provider for a bot that never was in its lobby."""
@@ -335,25 +349,28 @@ class BotCore:
         self._place(bot, now)
 
     def _lost(self, bot: Bot, why: str, now: float) -> None:
-        """Look for another provider for a bot that was in its lobby, if that is wanted."""
-        assert bot.provider_id is not None
-        request = bot.request
+        """Look for another provider for a bot that was in its lobby, unless its end was asked for."""
         if bot.stop_reason is not None:
             self._finish(bot, bot.stop_reason, now)
-        elif not request.reassign or bot.statistics.reassignments >= request.max_reassignments:
-            used = f"after {bot.statistics.reassignments} reassignments" if request.reassign else "as was asked"
-            self._finish(bot, f"{why}; it is not given to another provider, {used}", now, Ending.FAILED)
-        else:
-            self._expel(bot, why)
-            self._count_active(bot, now)
-            bot.statistics.reassignments += 1
-            self.reassignments += 1
-            bot.tried.clear()
-            bot.former_provider_id = bot.provider_id
-            self._publish(bot, events.BotReassigned, why, reassignments=bot.statistics.reassignments)
-            self._release(bot)
-            self._move(bot, Step.RETRY, why, now)
-            self._place(bot, now)
+            return
+        self._note_failure(bot, now)
+        if bot.active_since is not None and now - bot.active_since >= self._deadlines.settled_s:
+            bot.reassigned_in_a_row = 0
+        if bot.reassigned_in_a_row >= self._limits.reassignments:
+            what = f"{why}; it failed {bot.reassigned_in_a_row + 1} times in a row and is not tried again"
+            self._finish(bot, what, now, Ending.FAILED)
+            return
+        self._expel(bot, why)
+        self._count_active(bot, now)
+        bot.reassignments += 1
+        bot.reassigned_in_a_row += 1
+        self.reassignments += 1
+        bot.tried.clear()
+        bot.former_provider_id = bot.provider_id
+        self._publish(bot, events.BotReassigned, why, reassignments=bot.reassignments)
+        self._release(bot)
+        self._move(bot, Step.RETRY, why, now)
+        self._place(bot, now)
 
     def _leave(self, bot: Bot, reason: str, now: float) -> None:
         self._ledger.void_ticket(bot)
@@ -377,8 +394,7 @@ class BotCore:
     def _release(self, bot: Bot) -> None:
         """Part the bot from its provider, whose name it keeps."""
         self._ledger.void_ticket(bot)
-        bot.redeemed = False
-        bot.holder = ""
+        bot.holder = None
         if bot.provider_id is not None and bot.provider_id in self._pool:
             self._pool.get(bot.provider_id).bots.discard(bot.bot_id)
 
@@ -391,9 +407,14 @@ class BotCore:
         if bot.active_since is None:
             return
         lasted, bot.active_since = now - bot.active_since, None
-        bot.statistics.active_seconds += lasted
+        bot.active_seconds += lasted
         if bot.provider_id is not None and bot.provider_id in self._pool:
             self._pool.get(bot.provider_id).statistics.active_seconds += lasted
+
+    def _note_failure(self, bot: Bot, now: float) -> None:
+        bot.failures += 1
+        if bot.provider_id is not None and bot.provider_id in self._pool:
+            self._pool.note_failure(self._pool.get(bot.provider_id), now)
 
     def _send_stop(self, bot: Bot, reason: str) -> None:
         assert bot.provider_id is not None
@@ -412,7 +433,8 @@ class BotCore:
 
     def _entered(self, bot: Bot, reason: str, now: float) -> None:
         bot.reason = reason
-        patience = self._deadlines.of(bot.state)
+        bot.since = now
+        patience = self._deadlines.of(bot.state, again=bot.former_provider_id is not None)
         bot.deadline = math.inf if patience is None else now + patience
         self._ledger.note_state(bot)
         self.entered[bot.state] += 1

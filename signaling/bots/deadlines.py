@@ -11,6 +11,8 @@ class Deadlines:
 
     #: A request waits so long for a provider that has room, is back, or registers.
     request_s: float = 2.0
+    #: The same for a bot whose provider failed: as long as it takes to start a program again.
+    reassign_s: float = 15.0
     #: A provider says yes or no.
     offer_s: float = 2.0
     #: Then its bot is in the lobby.
@@ -25,11 +27,17 @@ class Deadlines:
     #: A provider that failed is passed over for so long; twice as long after each further failure, up to the maximum.
     cool_down_s: float = 1.0
     max_cool_down_s: float = 30.0
+    #: A bot that was in its lobby for so long has done well: reassignments before that do not count any more.
+    settled_s: float = 60.0
+    #: A bot that is asked something has answered.
+    answer_s: float = 20.0
+    #: Bots leave a lobby that is kept open by nobody but bots.
+    alone_s: float = 60.0
 
-    def of(self, state: BotState) -> float | None:
-        """Return how long a bot may be in this state; None: for ever."""
+    def of(self, state: BotState, *, again: bool = False) -> float | None:
+        """Return how long a bot may be in this state; None: for ever. ``again``: its former provider failed."""
         return {
-            BotState.REQUESTED: self.request_s,
+            BotState.REQUESTED: self.reassign_s if again else self.request_s,
             BotState.OFFERED: self.offer_s,
             BotState.JOINING: self.join_s,
             BotState.LEAVING: self.leave_s,
@@ -49,3 +57,7 @@ class BotLimits:
     history: int = 1000
     #: Providers asked for one bot before it is given up.
     offers: int = 10
+    #: In a row, of one bot that never did well in between (``Deadlines.settled_s``).
+    reassignments: int = 3
+    #: Questions to one bot that may be unanswered.
+    questions: int = 20

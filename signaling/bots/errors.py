@@ -2,15 +2,31 @@
 
 
 class BotError(Exception):
-    """Base; ``code`` is stable, the text is for people."""
+    """Base; ``code`` is stable, the text is for people. ``field`` is what is at fault, as a path."""
 
     code = "bot_error"
+
+    def __init__(self, error: str, *, field: str | None = None) -> None:
+        super().__init__(error)
+        self.field = field
 
 
 class IllegalStepError(BotError):
     """A step that the table of states does not have: our own fault."""
 
     code = "illegal_step"
+
+
+class InvalidRequestError(BotError):
+    """A field of a request is none."""
+
+    code = "invalid_message"
+
+
+class UnknownLobbyError(BotError):
+    """There is no such lobby, or it belongs to another company."""
+
+    code = "unknown_lobby"
 
 
 class UnknownBotError(BotError):
@@ -26,19 +42,21 @@ class UnknownProviderError(BotError):
 
 
 class BotConfigError(BotError):
-    """The config does not fit the schema of any provider that could take the bot. ``field`` is a path in it."""
+    """The config does not fit the schema of any provider that could take the bot."""
 
     code = "invalid_config"
-
-    def __init__(self, error: str, *, field: str) -> None:
-        super().__init__(error)
-        self.field = field
 
 
 class BotCapacityError(BotError):
     """There are as many bots, or providers, as there may be."""
 
     code = "at_capacity"
+
+
+class BotsDrainingError(BotError):
+    """The server takes nobody new, bots included."""
+
+    code = "draining"
 
 
 class IdempotencyConflictError(BotError):
@@ -48,28 +66,12 @@ class IdempotencyConflictError(BotError):
 
 
 class InvalidSchemaError(BotError):
-    """A provider's config schema is not one that can be checked. ``field`` is a path in it."""
+    """A provider's config schema is not one that can be checked."""
 
     code = "invalid_schema"
-
-    def __init__(self, error: str, *, field: str) -> None:
-        super().__init__(error)
-        self.field = field
 
 
 class StaleOfferError(BotError):
     """A provider speaks of a bot that is not, or not any more, its to speak of."""
 
     code = "stale_offer"
-
-
-class NoChatBotError(BotError):
-    """There is no bot to answer."""
-
-    code = "no_bot"
-
-
-class ChatBotFailedError(BotError):
-    """The bot did not answer: too slow, too busy, gone, or it said why."""
-
-    code = "bot_failed"

@@ -8,7 +8,7 @@ from signaling.bots.bot import Bot
 from signaling.bots.errors import UnknownBotError
 from signaling.bots.lifecycle import BotState
 
-#: Sessions that used a ticket and have not been seen in a lobby: joins that are under way, or failed.
+#: Sessions that used a ticket and have not been seen in its lobby: joins that are under way, or failed.
 _MAX_HOLDERS = 10_000
 
 
@@ -112,14 +112,19 @@ class Ledger:
 
     def expect(self, session_id: str, bot: Bot) -> None:
         """Note that this session used the bot's ticket and is about to join."""
+        bot.holder = session_id
         self._holders.pop(session_id, None)
         self._holders[session_id] = bot
         if len(self._holders) > _MAX_HOLDERS:
             self._holders.popitem(last=False)
 
     def expected(self, session_id: str) -> Bot | None:
-        """Return the bot whose ticket this session used, once."""
-        return self._holders.pop(session_id, None)
+        """Return the bot whose ticket this session used and has not joined with yet, be it too late."""
+        return self._holders.get(session_id)
+
+    def forget_holder(self, session_id: str) -> None:
+        """Note that this session has joined."""
+        self._holders.pop(session_id, None)
 
     def _leave_lobby(self, bot: Bot) -> None:
         others = self._by_lobby[bot.request.lobby_id]

@@ -56,6 +56,17 @@ class Ending(StrEnum):
     FAILED = "failed"
 
 
+class ProviderState(StrEnum):
+    """Whether a provider is given bots."""
+
+    READY = "ready"
+    #: It gets no new ones; those it has finish.
+    DRAINING = "draining"
+    #: Its connection is lost; it may come back for a while.
+    AWAY = "away"
+    GONE = "gone"
+
+
 TRANSITIONS: dict[BotState, dict[Step, BotState]] = {
     BotState.REQUESTED: {Step.OFFER: BotState.OFFERED, Step.END: BotState.GONE},
     BotState.OFFERED: {

@@ -13,7 +13,8 @@ from enum import Enum
 from signaling.bots.bot import Bot, BotRequest
 from signaling.bots.deadlines import BotLimits, Deadlines
 from signaling.bots.errors import BotCapacityError, BotConfigError, UnknownProviderError
-from signaling.bots.provider import Provider, ProviderState
+from signaling.bots.lifecycle import ProviderState
+from signaling.bots.provider import Provider
 
 #: How much of a refusal is repeated in the reason of a bot that nobody took, and how many of them.
 _MAX_REASON_LENGTH = 100
@@ -141,6 +142,13 @@ class ProviderPool:
                 return Choice(provider)
         hopeful = not bot.tried or any(fits[fit] for fit in _PASSING)
         return Choice(None, _explain(bot, fits), hopeful)
+
+    def has_room(self, now: float) -> bool:
+        """Whether any provider could take a bot just now."""
+        return any(
+            each.state is ProviderState.READY and not each.full and each.cooling_until <= now
+            for each in self._providers.values()
+        )
 
     def note_failure(self, provider: Provider, now: float) -> None:
         """Let a provider that failed cool down."""

@@ -1,25 +1,14 @@
 """A bot provider: what it offers, how it is, and what it has done. A program outside, or a part of this one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any
+from datetime import datetime
 
 from signaling.bots.config_schema import ANY, ConfigSchema
+from signaling.bots.lifecycle import ProviderState
+from signaling.bots.views import ProviderView
 
 #: After so many failures in a row the cool-down does not grow any more; keeps the power finite.
 _MAX_DOUBLINGS = 16
-
-
-class ProviderState(StrEnum):
-    """Whether a provider is given bots."""
-
-    READY = "ready"
-    #: It gets no new ones; those it has finish.
-    DRAINING = "draining"
-    #: Its connection is lost; it may come back for a while.
-    AWAY = "away"
-    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +22,6 @@ class ProviderSpec:
     #: Bots it runs at once.
     capacity: int = 1
     config_schema: ConfigSchema = ANY
-    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -57,29 +45,6 @@ class ProviderStatistics:
     active_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderInfo:
-    """A provider as one is told of it."""
-
-    provider_id: str
-    name: str
-    description: str
-    company_id: str
-    state: ProviderState
-    capabilities: tuple[str, ...]
-    capacity: int
-    config_schema: Mapping[str, Any]
-    labels: Mapping[str, str]
-    #: Bots it has, by our count, and by its own.
-    bots: int
-    reported_bots: int
-    #: How busy it says it is, from 0 to 1.
-    load: float
-    #: Whether it failed just now and is passed over for a while.
-    cooling: bool
-    statistics: ProviderStatistics
-
-
 @dataclass(slots=True)
 class Provider:
     """A provider as the core keeps it."""
@@ -89,15 +54,16 @@ class Provider:
     company_id: str
     #: SHA-256 of what it may come back with.
     token_digest: bytes
+    registered_at: datetime
     heard_at: float
     #: Whether it must be heard of; a part of this program need not.
     has_heartbeat: bool = True
     state: ProviderState = ProviderState.READY
-    #: It was draining when it went away.
-    was_draining: bool = False
+    reason: str = ""
+    #: It gets no new bots, also when it comes back from being away.
+    draining: bool = False
     away_until: float = 0.0
     load: float = 0.0
-    reported_bots: int = 0
     #: Ids of the bots it has been offered and not yet been freed of.
     bots: set[str] = field(default_factory=set)
     #: Failures since it last did well.
@@ -137,24 +103,22 @@ class Provider:
         self.failures = 0
         self.cooling_until = 0.0
 
-    def info(self, now: float) -> ProviderInfo:
+    def view(self, now: float) -> ProviderView:
         """Return how it is now."""
-        spec = self.spec
-        return ProviderInfo(
+        counted = {name: getattr(self.statistics, name) for name in ProviderStatistics.__slots__}
+        return ProviderView(
             provider_id=self.provider_id,
-            name=spec.name,
-            description=spec.description,
+            name=self.name,
+            description=self.spec.description,
             company_id=self.company_id,
             state=self.state,
-            capabilities=spec.capabilities,
-            capacity=spec.capacity,
-            config_schema=spec.config_schema.schema,
-            labels=spec.labels,
+            reason=self.reason,
+            capabilities=self.spec.capabilities,
+            capacity=self.spec.capacity,
+            config_schema=self.spec.config_schema.schema,
             bots=len(self.bots),
-            reported_bots=self.reported_bots,
             load=self.load,
             cooling=self.cooling_until > now,
-            statistics=ProviderStatistics(
-                **{name: getattr(self.statistics, name) for name in ProviderStatistics.__slots__}
-            ),
+            registered_at=self.registered_at,
+            **counted,
         )

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from signaling.bots.lifecycle import BotState, Ending
-from signaling.bots.provider import ProviderState
+from signaling.bots.lifecycle import BotState, Ending, ProviderState
 
 
 @dataclass(frozen=True, slots=True)

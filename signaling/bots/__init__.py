@@ -1,0 +1,1 @@
+"""Bots: who runs them, how one is asked for, and their lives from the request to the end (``signaling/BOTS.md``)."""

@@ -98,6 +98,17 @@ class Bots(RuleBasedStateMachine):
         )
         assert stays == (bot.participant_id == participant_id)
 
+    @rule(data=st.data())
+    def come(self, data: st.DataObject) -> None:
+        """All goes well with a bot, as far as it goes."""
+        bot = self._bot(data)
+        if bot.state is BotState.OFFERED:
+            self.parts.accept(bot)
+            participant_id = self.parts.enter(bot, f"s-{self.seen}")
+            self.seen += 1
+            assert bot.participant_id == participant_id
+            self.present[participant_id] = bot
+
     @precondition(lambda self: self.present)
     @rule(data=st.data(), reason=st.sampled_from(["left", "disconnected", "kicked"]))
     def leave(self, data: st.DataObject, reason: str) -> None:
@@ -122,7 +133,9 @@ class Bots(RuleBasedStateMachine):
         provider = self._living(data)
         known = sorted(provider.bots) + ["b-unknown"]
         running = data.draw(st.sets(st.sampled_from(known)))
+        missing = [bot for bot in self.bots if bot.bot_id in provider.bots - running]
         self.parts.registry.resume(provider, provider.spec, frozenset(running), self.parts.now)
+        assert all(bot.state in {BotState.REQUESTED, BotState.OFFERED, BotState.GONE} for bot in missing)
 
     @rule(data=st.data())
     def die(self, data: st.DataObject) -> None:
@@ -158,6 +171,9 @@ class Bots(RuleBasedStateMachine):
         assert len(there) == len(set(there))
         for participant_id, bot in self.present.items():
             assert bot.participant_id == participant_id
+            assert bot.state in {BotState.ACTIVE, BotState.LEAVING}
+        for bot in self.bots:
+            assert (bot.state is BotState.ACTIVE) <= (bot.participant_id in self.present)
 
     @invariant()
     def nobody_waits_without_a_deadline(self) -> None:

@@ -72,17 +72,25 @@ class BotCore:
 
     # Those who want bots.
 
+    def find_same(self, wanted: BotRequest) -> Bot | None:
+        """Return the bot that was asked for with the same idempotency key.
+
+        Raises: IdempotencyConflictError when something else was asked for with it.
+        """
+        known = self._ledger.by_key(wanted.company_id, wanted.idempotency_key)
+        if known is not None and not known.request.is_same_as(wanted):
+            raise IdempotencyConflictError(
+                "this idempotency key was used for another request: use a new key for each request"
+            )
+        return known
+
     def request(self, wanted: BotRequest, now: float, at: datetime) -> Bot:
         """Begin with a bot, or find the one that was asked for with the same idempotency key.
 
         Raises: BotConfigError, BotCapacityError, IdempotencyConflictError; then nothing has changed.
         """
-        known = self._ledger.by_key(wanted.company_id, wanted.idempotency_key)
+        known = self.find_same(wanted)
         if known is not None:
-            if not known.request.is_same_as(wanted):
-                raise IdempotencyConflictError(
-                    "this idempotency key was used for another request: use a new key for each request"
-                )
             return known
         check_size(wanted.config)
         if len(self._ledger.live) >= self._limits.bots:
@@ -217,9 +225,7 @@ class BotCore:
             self._accepted(bot, self._pool.get(bot.provider_id), now)
         return bot.ticket()
 
-    def entered_lobby(
-        self, bot: Bot, lobby_id: str, participant_id: str, holder: str, now: float
-    ) -> bool:
+    def entered_lobby(self, bot: Bot, lobby_id: str, participant_id: str, holder: str, now: float) -> bool:
         """Note that a session which used a ticket of the bot is in its lobby; tell whether it may stay.
 
         ``lobby_id`` is another one when the bot's lobby has ended and a new one has its name.

@@ -144,9 +144,7 @@ class Registry:
         self._outputs.append(DropProvider(provider.provider_id, reason))
         self._core.abandon(provider, reason, now)
 
-    def _publish(
-        self, provider: Provider, kind: Callable[..., events.ProviderEvent], **more: object
-    ) -> None:
+    def _publish(self, provider: Provider, kind: Callable[..., events.ProviderEvent], **more: object) -> None:
         event = kind(
             provider_id=provider.provider_id,
             provider=provider.name,

@@ -302,7 +302,8 @@ def test_failures_long_ago_are_forgiven() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "ending"), [("left", Ending.LEFT), ("kicked", Ending.STOPPED), ("lobby_closed", Ending.STOPPED)]
+    ("reason", "ending"),
+    [("left", Ending.LEFT), ("kicked", Ending.STOPPED), ("lobby_closed", Ending.STOPPED)],
 )
 def test_a_bot_that_leaves_or_is_taken_out_is_gone_when_its_provider_says_so(
     reason: str, ending: Ending

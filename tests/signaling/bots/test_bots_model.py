@@ -142,7 +142,9 @@ class Bots(RuleBasedStateMachine):
         provider = self._living(data)
         taken = [bot for bot in self.bots if bot.bot_id in provider.bots]
         self.parts.registry.remove(provider, "it died", self.parts.now)
-        assert all(bot.provider_id != provider.provider_id or bot.state is not BotState.ACTIVE for bot in taken)
+        assert all(
+            bot.provider_id != provider.provider_id or bot.state is not BotState.ACTIVE for bot in taken
+        )
 
     @rule(data=st.data())
     def drain(self, data: st.DataObject) -> None:

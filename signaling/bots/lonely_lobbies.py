@@ -15,12 +15,14 @@ class LonelyLobbies:
         #: lobby id -> when its bots are to leave.
         self._due: dict[str, float] = {}
 
-    def note(self, lobby_id: str, now: float, *, lonely: bool) -> None:
-        """Note how a lobby is now."""
-        if lonely:
-            self._due.setdefault(lobby_id, now + self._patience_s)
-        else:
+    def note(self, lobby_id: str, now: float, *, lonely: bool) -> bool:
+        """Note how a lobby is now; tell whether it has become lonely."""
+        if not lonely:
             self._due.pop(lobby_id, None)
+        elif lobby_id not in self._due:
+            self._due[lobby_id] = now + self._patience_s
+            return True
+        return False
 
     def forget(self, lobby_id: str) -> None:
         """Note that a lobby is no more."""

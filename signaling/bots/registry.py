@@ -143,6 +143,7 @@ class Registry:
         self._publish(provider, events.ProviderGone, reason=reason)
         self._outputs.append(DropProvider(provider.provider_id, reason))
         self._core.abandon(provider, reason, now)
+        provider.bots.clear()
 
     def _publish(self, provider: Provider, kind: Callable[..., events.ProviderEvent], **more: object) -> None:
         event = kind(

@@ -6,7 +6,6 @@ and leaves lobbies. Those who want bots use the first part, providers the second
 lobbies the third.
 """
 
-import math
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -21,7 +20,8 @@ from signaling import events
 from signaling.admission import JoinRequest
 from signaling.auth.company_usage import CompanyUsage, Resource
 from signaling.auth.grants import Grants
-from signaling.bots.bot import Bot, BotRequest
+from signaling.bots.answers import Answers
+from signaling.bots.bot import BotRequest
 from signaling.bots.core import BotCore
 from signaling.bots.deadlines import BotLimits, Deadlines
 from signaling.bots.errors import (
@@ -47,7 +47,6 @@ from signaling.bots.outputs import (
 )
 from signaling.bots.pool import ProviderPool
 from signaling.bots.provider import Provider, ProviderSpec
-from signaling.bots.questions import Questions
 from signaling.bots.registry import Registry
 from signaling.bots.views import BotsStatistics, BotView, ProviderView
 from signaling.bus import Bus, Overflow, SubscriptionLostError
@@ -57,9 +56,8 @@ from signaling.identifiers import new_id, new_secret
 from signaling.lobbies import Lobbies
 from signaling.logs import get_logger
 from signaling.messages import CloseCode, ErrorCode
-from signaling.messages.bots import BotOffer, BotQuestion, BotStop, ProviderDraining
+from signaling.messages.bots import BotOffer, BotStop, ProviderDraining
 from signaling.messages.model import Name
-from signaling.peer_path.answerer import BotFailedError, BotTimeoutError, NoBotError
 from signaling.removals import kicked
 from signaling.request_error import RequestError
 from signaling.stamped import Stamped
@@ -67,8 +65,6 @@ from signaling.supervisor import supervise
 
 #: The name of its tasks and its subscription, in metrics.
 NAME = "bots"
-#: Bots of providers with this capability answer questions.
-CHAT = "chat"
 #: After a fault of ours, until deadlines are looked at again.
 FAULT_PAUSE_SECONDS = 1.0
 
@@ -124,8 +120,14 @@ class BotService:
         )
         #: provider id -> its connection, while it has one.
         self._links: dict[str, ProviderLink] = {}
-        self._questions = Questions()
-        self._unanswered = 0
+        self._answers = Answers(
+            core=self._core,
+            ledger=self._ledger,
+            pool=self._pool,
+            links=self._links,
+            answer_s=self.deadlines.answer_s,
+            max_unanswered=self._limits.questions,
+        )
         self._lonely = LonelyLobbies(patience_s=self.deadlines.alone_s)
         #: bot id -> set once it is active or gone.
         self._settled: dict[str, trio.Event] = {}
@@ -259,7 +261,7 @@ class BotService:
             endings=dict(self._core.endings),
             reassignments=self._core.reassignments,
             messages=self._core.messages,
-            unanswered=self._unanswered,
+            unanswered=self._answers.failed,
             tickets_refused=self._core.tickets_refused,
         )
 
@@ -347,11 +349,7 @@ class BotService:
         self, provider: Provider, question_id: int, *, text: str | None = None, fault: str | None = None
     ) -> bool:
         """Give an answer, or why there is none, to who waits for it; tell whether somebody does."""
-        question = self._questions.find(question_id, provider.provider_id)
-        if question is None:
-            return False
-        question.decide(text=text, fault=fault)
-        return True
+        return self._answers.decide(question_id, provider.provider_id, text=text, fault=fault)
 
     # For bots, and those who talk to them.
 
@@ -378,48 +376,15 @@ class BotService:
         )
 
     async def answer(self, lobby_id: str, text: str, from_participant_id: str) -> str:
-        """See ``peer_path.Answerer``: the bot that has been wanted there the longest, of those that answer."""
-        bot = self._chat_bot(lobby_id)
-        assert bot.provider_id is not None
-        link = self._links.get(bot.provider_id)
-        try:
-            if link is None:
-                raise BotFailedError("the bot's provider is not connected just now: ask again in a moment")
-            if self._questions.unanswered(bot.bot_id) >= self._limits.questions:
-                raise BotFailedError(f"the bot has {self._limits.questions} questions to answer: ask later")
-            with self._questions.ask(bot.bot_id, bot.provider_id) as question:
-                link.send(
-                    BotQuestion(
-                        question_id=question.question_id,
-                        bot_id=bot.bot_id,
-                        text=text,
-                        participant_id=from_participant_id,
-                        answer_seconds=self.deadlines.answer_s,
-                    )
-                )
-                with trio.move_on_after(self.deadlines.answer_s) as patience:
-                    await question.wait_decided()
-            if patience.cancelled_caught:
-                raise BotTimeoutError(f"the bot did not answer within {self.deadlines.answer_s:g} s")
-            if question.text is None:
-                raise BotFailedError(f"the bot did not answer: {question.fault}")
-        except (BotFailedError, BotTimeoutError):
-            self._unanswered += 1
-            raise
-        self._core.note_message(bot)
-        return question.text
-
-    def _chat_bot(self, lobby_id: str) -> Bot:
-        for bot in self._ledger.in_lobby(lobby_id):
-            if bot.state is BotState.ACTIVE and bot.provider_id is not None:
-                if CHAT in self._pool.get(bot.provider_id).spec.capabilities:
-                    return bot
-        raise NoBotError("no bot in this lobby answers: ask for one first")
+        """See ``peer_path.Answerer``."""
+        return await self._answers.answer(lobby_id, text, from_participant_id)
 
     # Inside: what the core wants done.
 
     def _perform(self) -> None:
         """Do what the last step wants done. Who is told something may answer at once; that is another step."""
+        if not self._outputs:
+            return
         self._changed.set()
         if self._performing:
             return
@@ -474,7 +439,7 @@ class BotService:
                 if settled is not None:
                     settled.set()
             if not isinstance(event, BotActive):
-                self._questions.fail_bot(event.bot_id, f"it has left ({event.reason})")
+                self._answers.fail_bot(event.bot_id, f"it has left ({event.reason})")
             if isinstance(event, BotGone):
                 self._usage.release(event.company_id, Resource.BOT)
         self._bus.publish(event)
@@ -504,10 +469,6 @@ class BotService:
                 for bot in self._ledger.in_lobby(lobby_id):
                     self._core.stop(bot, "nobody but bots is left in the lobby", now)
         finally:
-            self._perform_due()
-
-    def _perform_due(self) -> None:
-        if self._outputs:
             self._perform()
 
     async def _listen(self) -> None:
@@ -533,7 +494,7 @@ class BotService:
             self._lonely.forget(event.lobby_id)
             for bot in self._ledger.in_lobby(event.lobby_id):
                 self._core.stop(bot, f"the lobby was closed: {event.reason}", self._clock())
-            self._perform_due()
+            self._perform()
 
     def _entered(self, lobby_id: str, session_id: str, participant_id: str) -> None:
         bot = self._ledger.expected(session_id)
@@ -560,7 +521,8 @@ class BotService:
             and not lobby.record.persistent
             and all(each.is_bot for each in lobby.participants.values())
         )
-        self._lonely.note(lobby_id, self._clock(), lonely=lonely)
+        if self._lonely.note(lobby_id, self._clock(), lonely=lonely):
+            self._changed.set()
 
     async def _catch_up(self) -> None:
         """See for oneself who is where: at the beginning, and after events were missed."""
@@ -578,7 +540,7 @@ class BotService:
                 if self._ledger.expected(participant.session_id) is not None:
                     self._entered(lobby.lobby_id, participant.session_id, participant.participant_id)
             self._look_for_people(lobby.lobby_id)
-        self._perform_due()
+        self._perform()
 
 
 def _copied(config: Mapping[str, Any]) -> Mapping[str, Any]:

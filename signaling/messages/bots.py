@@ -10,7 +10,7 @@ from pydantic import Field, StrictBool, StrictFloat, StrictInt
 
 from signaling.messages.client import ClientMessage, Ping
 from signaling.messages.codes import CloseCode, ErrorCode
-from signaling.messages.model import ChatText, Identifier, Line, Name, Sequence
+from signaling.messages.model import Identifier, Line, Name, Sequence
 from signaling.messages.server import Closing, ErrorReply, Ok, Pong, ServerMessage
 
 MAX_DESCRIPTION_LENGTH = 500

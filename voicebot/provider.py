@@ -34,6 +34,7 @@ from voicebot.bot_runner import BotRunner, MakeBot
 from voicebot.connection import Connection
 from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError, VoicebotError
 from voicebot.link import Dialect, Link, Loss, Timeouts, open_link
+from voicebot.nursery import open_bare_nursery
 from voicebot.opening import connect
 from voicebot.stream import WebSocketUrl, open_tcp
 
@@ -132,7 +133,7 @@ class Provider:
         Raises: ConnectError when the first attempt fails; ProtocolError when the relay refuses the registration;
         ConnectionLostError when it does not want the provider any more, or coming back was given up.
         """
-        async with trio.open_nursery() as nursery:
+        async with open_bare_nursery() as nursery:
             await nursery.start(self.runner.run)
             await self._stay()
 

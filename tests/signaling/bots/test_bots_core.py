@@ -3,8 +3,8 @@
 import math
 
 import pytest
-
 from bot_core_parts import Parts
+
 from signaling.bots.deadlines import BotLimits, Deadlines
 from signaling.bots.errors import (
     BotCapacityError,

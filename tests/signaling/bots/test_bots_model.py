@@ -1,14 +1,14 @@
 """Whatever happens to bots and providers in whatever order: nobody is forgotten, nothing is doubled, all ends."""
 
+from bot_core_parts import Parts
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bot_core_parts import Parts
 from signaling.bots.bot import Bot
 from signaling.bots.deadlines import BotLimits
 from signaling.bots.errors import BotCapacityError, StaleOfferError
-from signaling.bots.events import BotEvent, BotRequested, STATE_EVENTS
+from signaling.bots.events import STATE_EVENTS, BotEvent, BotRequested
 from signaling.bots.lifecycle import TRANSITIONS, BotState, ProviderState
 from signaling.bots.outputs import DropProvider, Expel, Publish, SendOffer
 from signaling.bots.provider import Provider

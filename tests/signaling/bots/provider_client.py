@@ -160,9 +160,11 @@ class Watch:
             async for stamped in self._subscription:
                 event = stamped.event
                 self.seen.append(event)
-                if isinstance(event, kind) and event.bot_id == bot_id:
-                    if all(getattr(event, name) == value for name, value in fields.items()):
-                        return event
+                wanted = {"bot_id": bot_id} | fields
+                if isinstance(event, kind) and all(
+                    getattr(event, name) == value for name, value in wanted.items()
+                ):
+                    return event
         raise AssertionError("the bus has ended")
 
     def states(self, bot_id: str) -> list[str]:

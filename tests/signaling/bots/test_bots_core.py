@@ -63,7 +63,8 @@ def test_a_bot_is_requested_offered_joining_active_leaving_gone() -> None:
     view = bot.view(parts.now)
     assert (view.state, view.ending, view.reason) == (BotState.GONE, Ending.STOPPED, "enough")
     assert (view.joins, view.offers, view.failures, view.active_seconds) == (1, 1, 0, 5.0)
-    assert view.gone_at is not None and (view.gone_at - view.requested_at).total_seconds() == 5
+    assert view.gone_at is not None
+    assert (view.gone_at - view.requested_at).total_seconds() == 5
     assert Expel("l-1", participant_id, "enough") in parts.outputs
     assert provider.bots == set()
 
@@ -366,7 +367,8 @@ def test_the_least_busy_provider_is_asked_and_a_full_one_is_not() -> None:
     assert asked.count(small) == 1
     assert asked.count(big) == 4
     assert parts.request(lobby_id="l-9").state is BotState.REQUESTED
-    assert small.full and big.full
+    assert small.full
+    assert big.full
 
 
 def test_a_provider_that_says_it_is_busy_is_asked_last() -> None:
@@ -399,7 +401,7 @@ def test_a_provider_is_found_by_its_capabilities() -> None:
 def test_a_config_that_nobody_takes_is_refused_at_once() -> None:
     parts = Parts()
     parts.provider("Singer", config_schema=VOICE_SCHEMA)
-    with pytest.raises(BotConfigError, match="config.voice") as caught:
+    with pytest.raises(BotConfigError, match=r"config\.voice") as caught:
         parts.request(config={"voice": "tenor"})
     assert caught.value.field == "config.voice"
     assert len(parts.ledger.live) == 0

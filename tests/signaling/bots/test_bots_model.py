@@ -1,5 +1,7 @@
 """Whatever happens to bots and providers in whatever order: nobody is forgotten, nothing is doubled, all ends."""
 
+import itertools
+
 from bot_core_parts import Parts
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -131,7 +133,7 @@ class Bots(RuleBasedStateMachine):
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
         provider = self._living(data)
-        known = sorted(provider.bots) + ["b-unknown"]
+        known = [*sorted(provider.bots), "b-unknown"]
         running = data.draw(st.sets(st.sampled_from(known)))
         missing = [bot for bot in self.bots if bot.bot_id in provider.bots - running]
         self.parts.registry.resume(provider, provider.spec, frozenset(running), self.parts.now)
@@ -225,9 +227,10 @@ class Bots(RuleBasedStateMachine):
                 assert output.event.reason
         for bot in self.bots:
             path = told[bot.bot_id]
-            assert path[0] is BotState.REQUESTED and STATE_EVENTS[path[0]] is BotRequested
+            assert path[0] is BotState.REQUESTED
+            assert STATE_EVENTS[path[0]] is BotRequested
             assert path[-1] is bot.state
-            for one, other in zip(path, path[1:], strict=False):
+            for one, other in itertools.pairwise(path):
                 assert other in TRANSITIONS[one].values()
 
     @invariant()

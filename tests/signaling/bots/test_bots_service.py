@@ -1,9 +1,12 @@
 """Bots on a real server: providers over WebSockets, bots that join as clients do, people who talk to them."""
 
+# ruff: noqa: ASYNC110 - what other processes do, and the client library, is looked for
+
+import subprocess
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import trio
@@ -66,6 +69,7 @@ from signaling.messages.bots import (
 )
 from signaling.messages.server import Ok
 from signaling.moderation import Moderation
+from signaling.server import RunningServer
 from signaling.storage.memory import MemoryStore
 
 
@@ -104,7 +108,8 @@ async def test_a_chat_bot_comes_when_it_is_asked_for_answers_and_goes_when_it_is
         view = bots.find(asked.bot_id)
         assert view is not None
         assert (view.joins, view.messages, view.failures, view.offers) == (1, 1, 0, 1)
-        assert view.joined_at is not None and view.gone_at is not None
+        assert view.joined_at is not None
+        assert view.gone_at is not None
         assert 0 < view.active_seconds < PATIENCE_SECONDS
         (provider,) = bots.providers()
         assert (provider.name, provider.joins, provider.messages, provider.bots) == ("Chat", 1, 1, 0)
@@ -137,7 +142,8 @@ async def test_a_provider_that_refuses_or_is_silent_is_followed_by_another() -> 
                     assert "'Grumpy' refused: not today" in reasons
                     assert "'Silent' did not answer within 0.3 s" in reasons
                     view = bots.find(asked.bot_id)
-                    assert view is not None and (view.offers, view.provider) == (3, "Chat")
+                    assert view is not None
+                    assert (view.offers, view.provider) == (3, "Chat")
 
 
 async def test_without_a_provider_the_request_ends_with_a_reason() -> None:
@@ -157,37 +163,44 @@ async def test_a_provider_killed_with_its_bots_is_followed_by_another() -> None:
     async with (
         running_server(bot_deadlines=DEADLINES) as server,
         person(server) as ada,
-        AsyncExitStack() as stack,
+        chat_program(server, "Doomed") as process,
     ):
         bots, lobby_id = server.service.bots, ada.joined.lobby_id
-        command = [sys.executable, "-m", "signaling", "bot", "chat", "--url", server.url, "--name", "Doomed"]
-        async with trio.open_nursery() as nursery:
-            process = await nursery.start(
-                partial(trio.run_process, command, check=False, capture_stderr=True)
-            )
-            try:
-                with trio.fail_after(PATIENCE_SECONDS * 2):
-                    while not bots.providers():  # noqa: ASYNC110 - another process
-                        await trio.sleep(0.05)
-                first = await request_active(server, lobby_id, name="Helper")
-                assert first.provider == "Doomed"
-                heir = await stack.enter_async_context(providing(server, name="Heir"))
-                with watching(server) as watch:
-                    process.kill()
-                    again = await watch.until(BotReassigned, first.bot_id)
-                    assert "'Doomed' is gone" in again.reason
-                    active = await watch.until(BotActive, first.bot_id)
-                assert active.provider_id == heir.provider_id
-            finally:
+        first = await request_active(server, lobby_id, name="Helper")
+        assert first.provider == "Doomed"
+        async with providing(server, name="Heir") as heir:
+            with watching(server) as watch:
                 process.kill()
-        view = bots.find(first.bot_id)
-        assert view is not None
-        assert (view.joins, view.reassignments, view.failures) == (2, 1, 1)
-        assert view.participant_id != first.participant_id
-        assert sorted(names_in(server, lobby_id)) == ["Ada", "Helper"]
-        await ada.expect(ChatSend(text="say still here"), ChatSent)
-        while (await ada.until(ChatPosted)).message.text != "still here":
-            pass
+                again = await watch.until(BotReassigned, first.bot_id)
+                assert "'Doomed' is gone" in again.reason
+                active = await watch.until(BotActive, first.bot_id)
+            assert active.provider_id == heir.provider_id
+            view = bots.find(first.bot_id)
+            assert view is not None
+            assert (view.joins, view.reassignments, view.failures) == (2, 1, 1)
+            assert view.participant_id != first.participant_id
+            assert sorted(names_in(server, lobby_id)) == ["Ada", "Helper"]
+            await ada.expect(ChatSend(text="say still here"), ChatSent)
+            while (await ada.until(ChatPosted)).message.text != "still here":
+                pass
+
+
+async def test_a_provider_that_is_told_to_stop_lets_its_bots_finish() -> None:
+    async with (
+        running_server(bot_deadlines=DEADLINES) as server,
+        person(server) as ada,
+        chat_program(server, "Polite") as process,
+    ):
+        bots = server.service.bots
+        view = await request_active(server, ada.joined.lobby_id)
+        process.terminate()
+        with trio.fail_after(PATIENCE_SECONDS):
+            while bots.providers()[0].state is not ProviderState.DRAINING:
+                await trio.sleep(0.02)
+            assert bots.providers()[0].bots == 1
+            await bots.stop(view.bot_id, "enough")
+            assert await process.wait() == 0
+        assert bots.providers() == ()
 
 
 async def test_a_provider_whose_connection_breaks_comes_back_and_its_bots_stay() -> None:
@@ -202,7 +215,7 @@ async def test_a_provider_whose_connection_breaks_comes_back_and_its_bots_stay()
         again = chat.registered
         await trio.aclose_forcefully(link._socket._stream)
         with trio.fail_after(PATIENCE_SECONDS):
-            while chat.registered is again:  # noqa: ASYNC110 - the library tells nobody
+            while chat.registered is again:
                 await trio.sleep(0.01)
             await chat.registered.wait()
         (provider,) = bots.providers()
@@ -236,7 +249,8 @@ async def test_a_bot_that_crashes_is_tried_again() -> None:
             assert lost.reason.startswith("'Chat' failed: KeyError:")
             await watch.until(BotActive, asked.bot_id)
         view = server.service.bots.find(asked.bot_id)
-        assert view is not None and (view.joins, view.failures) == (2, 1)
+        assert view is not None
+        assert (view.joins, view.failures) == (2, 1)
 
 
 async def test_a_bot_that_cannot_be_made_is_refused_with_its_reason() -> None:
@@ -275,7 +289,8 @@ async def test_a_draining_provider_gets_no_more_and_is_told() -> None:
         async with providing(server, name="New"):
             assert (await request_active(server, lobby_id)).provider == "New"
             now = bots.find(kept.bot_id)
-            assert now is not None and (now.state, now.provider) == (BotState.ACTIVE, "Old")
+            assert now is not None
+            assert (now.state, now.provider) == (BotState.ACTIVE, "Old")
         with pytest.raises(UnknownProviderError):
             bots.drain_provider("v-none")
 
@@ -292,16 +307,16 @@ async def test_goodbye_gives_the_bots_to_others_at_once() -> None:
     async with (
         running_server(bot_deadlines=_with(away_s=1000)) as server,
         person(server) as ada,
-        AsyncExitStack() as stack,
+        trio.open_nursery() as nursery,
     ):
-        with watching(server) as watch:
-            async with providing(server, name="Leaving"):
-                view = await request_active(server, ada.joined.lobby_id)
-                await stack.enter_async_context(providing(server, name="Staying"))
-            await watch.until(BotReassigned, view.bot_id)
-            active = await watch.until(BotActive, view.bot_id, provider="Staying")
-            assert active.participant_id != view.participant_id
-        assert names_in(server, ada.joined.lobby_id) == ["Ada", "Staying"]
+        leaving = await nursery.start(_provide, server, "Leaving")
+        view = await request_active(server, ada.joined.lobby_id)
+        async with providing(server, name="Staying"):
+            with watching(server) as watch:
+                leaving.cancel()
+                await watch.until(BotReassigned, view.bot_id)
+                await watch.until(BotActive, view.bot_id, provider="Staying")
+            assert names_in(server, ada.joined.lobby_id) == ["Ada", "Staying"]
 
 
 async def test_a_silent_heart_ends_a_provider() -> None:
@@ -334,7 +349,8 @@ async def test_a_question_of_the_peer_path_is_answered_by_the_lobbys_bot() -> No
             who = await ada.ask("message", message="hello")
             assert who["content"].startswith("Hello, ada!")
             now = server.service.bots.find(view.bot_id)
-            assert now is not None and now.messages == 2
+            assert now is not None
+            assert now.messages == 2
             assert server.service.access.companies.usage.of(company_id).held[Resource.BOT] == 1
 
 
@@ -390,7 +406,8 @@ async def test_bots_leave_a_lobby_that_only_they_keep_open() -> None:
         assert gone.reason == "nobody but bots is left in the lobby"
         assert server.service.lobbies.get(lobby_id) is None
         now = bots.find(waiting.bot_id)
-        assert now is not None and now.state is BotState.ACTIVE  # persistent lobbies may be waited in
+        assert now is not None
+        assert now.state is BotState.ACTIVE
 
 
 async def test_a_bot_that_is_kicked_or_whose_lobby_is_closed_is_gone() -> None:
@@ -492,34 +509,33 @@ async def test_a_part_of_the_program_can_be_a_provider() -> None:
 
 async def test_a_server_that_starts_again_has_no_bot_that_nobody_looks_after() -> None:
     store = MemoryStore()
-    async with AsyncExitStack() as stack:
+    backoff = voicebot.Backoff(initial_s=0.05, maximum_s=0.2, attempts=None)
+    async with trio.open_nursery() as nursery:
         async with running_server(store=store, bot_deadlines=DEADLINES) as server, person(server) as ada:
-            provider = voicebot.Provider(
-                server.url,
-                voicebot.ChatBot,
-                backoff=voicebot.Backoff(initial_s=0.05, maximum_s=0.2, attempts=None),
-            )
-            nursery = await stack.enter_async_context(trio.open_nursery())
+            provider = voicebot.Provider(server.url, voicebot.ChatBot, backoff=backoff)
             nursery.start_soon(provider.run)
             with trio.fail_after(PATIENCE_SECONDS):
                 await provider.registered.wait()
             view = await request_active(server, ada.joined.lobby_id)
             before = provider.provider_id
-        async with running_server(store=store, port=server.port, bot_deadlines=DEADLINES) as again:
-            async with connected(again.url) as back:
-                await back.resume_after(ada)
-                with trio.fail_after(PATIENCE_SECONDS):
-                    while not again.service.bots.providers():  # noqa: ASYNC110 - the library tells nobody
-                        await trio.sleep(0.02)
-                    await provider.registered.wait()
-                    while view.bot_id in provider.runner.running:  # noqa: ASYNC110
-                        await trio.sleep(0.02)
-                assert provider.provider_id != before
-                fresh = await request_active(again, ada.joined.lobby_id, name="Fresh")
-                assert fresh.bot_id != view.bot_id
-                with trio.fail_after(PATIENCE_SECONDS):
-                    while names_in(again, ada.joined.lobby_id) != ["Ada", "Fresh"]:  # noqa: ASYNC110
-                        await trio.sleep(0.02)
+            await ada.drop()
+        async with (
+            running_server(store=store, port=server.port, bot_deadlines=DEADLINES) as again,
+            connected(again.url) as back,
+        ):
+            await back.resume_after(ada)
+            with trio.fail_after(PATIENCE_SECONDS):
+                while not again.service.bots.providers():
+                    await trio.sleep(0.02)
+                await provider.registered.wait()
+                while view.bot_id in provider.runner.running:
+                    await trio.sleep(0.02)
+            assert provider.provider_id != before
+            fresh = await request_active(again, ada.joined.lobby_id, name="Fresh")
+            assert fresh.bot_id != view.bot_id
+            with trio.fail_after(PATIENCE_SECONDS):
+                while names_in(again, ada.joined.lobby_id) != ["Ada", "Fresh"]:
+                    await trio.sleep(0.02)
         nursery.cancel_scope.cancel()
 
 
@@ -547,3 +563,27 @@ async def test_a_ticket_is_not_for_everybody() -> None:
 
 def _with(**more: float) -> Deadlines:
     return replace(DEADLINES, **more)
+
+
+async def _provide(server: RunningServer, name: str, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+    with trio.CancelScope() as scope:
+        async with providing(server, name=name):
+            task_status.started(scope)
+            await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def chat_program(server: RunningServer, name: str) -> AsyncIterator[trio.Process]:
+    """Run ``relay bot chat`` in a process of its own; whatever becomes of it, it is ended."""
+    command = [sys.executable, "-m", "signaling", "bot", "chat", "--url", server.url, "--name", name]
+    process = await trio.lowlevel.open_process(command, stderr=subprocess.DEVNULL)
+    try:
+        with trio.fail_after(PATIENCE_SECONDS * 2):
+            while not server.service.bots.providers():
+                await trio.sleep(0.05)
+        yield process
+    finally:
+        with trio.CancelScope(shield=True):
+            if process.returncode is None:
+                process.kill()
+            await process.wait()

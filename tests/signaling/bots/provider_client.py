@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 from wire_client import Client, in_lobby
 
 import voicebot
@@ -90,19 +90,21 @@ class HandProvider:
 async def opened(server: RunningServer, credential: str | None = None) -> AsyncIterator[HandProvider]:
     """Connect, and do not register."""
     headers = [] if credential is None else [(b"Authorization", f"Bearer {credential}".encode())]
-    async with open_websocket_url(
-        server.url.replace("http", "ws", 1) + "/ws/bots",
-        extra_headers=headers,
-        message_queue_size=10_000,
-        connect_timeout=PATIENCE_SECONDS,
-        disconnect_timeout=2,
-    ) as socket:
-        try:
-            yield HandProvider(socket)
-        finally:
-            # The library leaves the socket open when the server has closed first.
-            if socket.closed is not None:
-                await trio.aclose_forcefully(socket._stream)
+    # The library's own way leaves the socket open when the server refuses, or closes first.
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream, trio.open_nursery() as nursery:
+        with trio.fail_after(PATIENCE_SECONDS):
+            socket = await wrap_client_stream(
+                nursery,
+                stream,
+                f"127.0.0.1:{server.port}",
+                "/ws/bots",
+                extra_headers=headers,
+                message_queue_size=10_000,
+            )
+        yield HandProvider(socket)
+        with trio.move_on_after(2):
+            await socket.aclose()
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -132,6 +132,7 @@ async def run_server(
                 bots = BotService(
                     lobbies=lobbies,
                     bus=eventing.bus,
+                    store=kept,
                     usage=access.companies.usage,
                     drain=drain,
                     failures=counters.failures,
@@ -168,6 +169,7 @@ async def run_server(
                     ),
                     tracer=tracer,
                 )
+                bots.restore(snapshot.bots)
                 peer_path = _peer_path(service, answerer or bots)
                 nursery.start_soon(loop_lag.run)
                 nursery.start_soon(speaking.run)

@@ -106,6 +106,22 @@ class BotCore:
         self._place(bot, now)
         return bot
 
+    def restore(self, bot: Bot, provider: Provider | None, participant_id: str | None, now: float) -> None:
+        """Take a bot of before a restart back: as active, if it is in its lobby and its provider may come back."""
+        self._ledger.add(bot)
+        bot.since = now
+        if provider is None or participant_id is None:
+            bot.former_provider_id = ""  # it is patient, as one that needs another provider
+            self._entered(bot, "the server started again", now)
+            self._place(bot, now)
+            return
+        bot.state = BotState.ACTIVE
+        bot.reason = "it was here when the server started again"
+        bot.active_since = now
+        bot.provider_id, bot.provider_name = provider.provider_id, provider.name
+        provider.bots.add(bot.bot_id)
+        self._ledger.give_participant(bot, participant_id)
+
     def stop(self, bot: Bot, reason: str, now: float) -> None:
         """End a bot, wherever it stands; nothing brings it back."""
         if bot.state is BotState.GONE:

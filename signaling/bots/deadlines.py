@@ -21,6 +21,8 @@ class Deadlines:
     leave_s: float = 5.0
     #: A provider whose connection was lost is back.
     away_s: float = 5.0
+    #: The same after a restart of the server: all come back at once, and late.
+    restart_s: float = 20.0
     #: A provider is heard of so often, and is lost when it was not for ``late_s``.
     heartbeat_s: float = 2.0
     late_s: float = 7.0

@@ -89,6 +89,26 @@ class Registry:
         self._core.place_waiting(now)
         return provider, token
 
+    def restore(
+        self, provider_id: str, name: str, company_id: str, token_digest: bytes, now: float, at: datetime
+    ) -> Provider:
+        """Return the provider of before a restart, which is away and may come back."""
+        if provider_id in self._pool:
+            return self._pool.get(provider_id)
+        provider = Provider(
+            provider_id=provider_id,
+            spec=ProviderSpec(name),
+            company_id=company_id,
+            token_digest=token_digest,
+            registered_at=at,
+            heard_at=now,
+            state=ProviderState.AWAY,
+            reason="the server started again",
+            away_until=now + self._deadlines.restart_s,
+        )
+        self._pool.add(provider)
+        return provider
+
     def find(self, token_untrusted: str, company_id: str) -> Provider | None:
         """Return the provider of this token and company, if it may come back."""
         provider = self._pool.find(digest(token_untrusted))

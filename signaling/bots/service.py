@@ -7,7 +7,7 @@ lobbies the third.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -21,17 +21,18 @@ from signaling.admission import JoinRequest
 from signaling.auth.company_usage import CompanyUsage, Resource
 from signaling.auth.grants import Grants
 from signaling.bots.answers import Answers
-from signaling.bots.bot import BotRequest
+from signaling.bots.bot import Bot, BotRequest
 from signaling.bots.core import BotCore
 from signaling.bots.deadlines import BotLimits, Deadlines
 from signaling.bots.errors import (
     BotConfigError,
+    BotError,
     BotsDrainingError,
     InvalidRequestError,
     UnknownBotError,
     UnknownLobbyError,
 )
-from signaling.bots.events import BotActive, BotEvent, BotGone
+from signaling.bots.events import BotActive, BotEvent, BotGone, BotReassigned
 from signaling.bots.ledger import Ledger
 from signaling.bots.lifecycle import BotState, ProviderState
 from signaling.bots.link import ProviderLink
@@ -48,6 +49,7 @@ from signaling.bots.outputs import (
 from signaling.bots.pool import ProviderPool
 from signaling.bots.provider import Provider, ProviderSpec
 from signaling.bots.registry import Registry
+from signaling.bots.shadow import bot_of, record_of
 from signaling.bots.views import BotsStatistics, BotView, ProviderView
 from signaling.bus import Bus, Overflow, SubscriptionLostError
 from signaling.drain import Drain
@@ -61,6 +63,7 @@ from signaling.messages.model import Name
 from signaling.removals import kicked
 from signaling.request_error import RequestError
 from signaling.stamped import Stamped
+from signaling.storage import BotRecord, Change, DropBot, PutBot, Store, StoreUnavailableError
 from signaling.supervisor import supervise
 
 #: The name of its tasks and its subscription, in metrics.
@@ -81,6 +84,7 @@ class BotService:
         *,
         lobbies: Lobbies,
         bus: Bus,
+        store: Store,
         usage: CompanyUsage,
         drain: Drain,
         failures: Counter[str],
@@ -92,6 +96,7 @@ class BotService:
         self._limits = limits or BotLimits()
         self._lobbies = lobbies
         self._bus = bus
+        self._store = store
         self._usage = usage
         self._drain = drain
         self._failures = failures
@@ -132,6 +137,42 @@ class BotService:
         #: bot id -> set once it is active or gone.
         self._settled: dict[str, trio.Event] = {}
 
+    def restore(self, records: Iterable[BotRecord]) -> None:
+        """Take the bots of before a restart back; called once, when lobbies and sessions are back, before ``run``."""
+        now, at = self._clock(), datetime.now(UTC)
+        for record in records:
+            lobby = self._lobbies.get(record.lobby_id)
+            if lobby is None:
+                self._store.submit(DropBot(record.bot_id))
+                continue
+            try:
+                bot = bot_of(record, lobby=lobby.name, company_id=lobby.company_id, now=now, at=at)
+                provider = self._former_provider(record, now, at)
+            except (KeyError, TypeError, ValueError, BotError) as error:
+                # Of an older or newer version, or edited: what is not understood is not run.
+                _log.warning("a bot is not restored", bot=record.bot_id, fault=repr(error))
+                self._store.submit(DropBot(record.bot_id))
+                continue
+            self._usage.acquire(lobby.company_id, Resource.BOT, limited=False)
+            self._settled[bot.bot_id] = trio.Event()
+            here = record.participant_id in lobby.participants
+            if here and provider is not None:
+                self._settled.pop(bot.bot_id).set()
+            self._core.restore(bot, provider, record.participant_id if here else None, now)
+        self._perform()
+
+    def _former_provider(self, record: BotRecord, now: float, at: datetime) -> Provider | None:
+        if record.provider is None or record.participant_id is None:
+            return None
+        return self._registry.restore(
+            record.provider["provider_id"],
+            record.provider["name"],
+            record.provider["company_id"],
+            bytes.fromhex(record.provider["token_digest"]),
+            now,
+            at,
+        )
+
     async def run(self) -> None:
         """Keep deadlines and hear what happens in lobbies, for ever."""
         async with trio.open_nursery() as nursery:
@@ -158,7 +199,8 @@ class BotService:
         The same ``idempotency_key`` for lobbies of the same company: the same bot, made once.
 
         Raises: BotsDrainingError, UnknownLobbyError, InvalidRequestError, BotConfigError, BotCapacityError,
-        IdempotencyConflictError, CompanyLimitError, CompanyError; then nothing has changed.
+        IdempotencyConflictError, CompanyLimitError, CompanyError; then nothing has changed. StoreUnavailableError, and
+        then the bot is stopped.
         """
         await trio.lowlevel.checkpoint()
         refusal = self._drain.refusal()
@@ -180,6 +222,7 @@ class BotService:
         )
         known = self._core.find_same(wanted)
         if known is not None:
+            await self._commit(known)
             return known.view(self._clock())
         self._usage.acquire(lobby.company_id, Resource.BOT)
         try:
@@ -189,7 +232,27 @@ class BotService:
             raise
         self._settled[bot.bot_id] = trio.Event()
         self._perform()
+        await self._commit(bot)
         return bot.view(self._clock())
+
+    async def _commit(self, bot: Bot) -> None:
+        """Wait until what was asked for is kept; a bot of which that is not known is not run.
+
+        Raises: StoreUnavailableError.
+        """
+        try:
+            await self._store.commit(*self._changes(bot))
+        except StoreUnavailableError:
+            self._core.stop(bot, "the database did not keep the request for it", self._clock())
+            self._perform()
+            raise
+
+    def _changes(self, bot: Bot) -> tuple[Change, ...]:
+        if bot.state is BotState.GONE:
+            return (DropBot(bot.bot_id),)
+        known = bot.provider_id is not None and bot.provider_id in self._pool
+        provider = self._pool.get(bot.provider_id) if known and bot.provider_id is not None else None
+        return (PutBot(record_of(bot, provider, self._clock())),)
 
     async def wait_settled(self, bot_id: str) -> BotView:
         """Wait until a bot is active, or gone, for the first time; return how it is then.
@@ -442,6 +505,8 @@ class BotService:
                 self._answers.fail_bot(event.bot_id, f"it has left ({event.reason})")
             if isinstance(event, BotGone):
                 self._usage.release(event.company_id, Resource.BOT)
+            if not isinstance(event, BotReassigned):
+                self._store.submit(*self._changes(self._ledger.get(event.bot_id)))
         self._bus.publish(event)
 
     # Inside: its tasks.

@@ -53,7 +53,7 @@ async def rejected(server: RunningServer, credential: str | None) -> int:
         (None, 401),
         ("wrong-token-of-some-length", 401),
         ("tr_wrong", 401),
-        ("", 401),
+        ("Bearer", 401),
     ],
 )
 async def test_who_cannot_prove_who_it_is_is_turned_away(credential: str | None, status: int) -> None:

@@ -70,6 +70,7 @@ from signaling.messages.bots import (
 from signaling.messages.server import Ok
 from signaling.moderation import Moderation
 from signaling.server import RunningServer
+from signaling.storage import Change, PutBot, StoreUnavailableError
 from signaling.storage.memory import MemoryStore
 
 
@@ -507,7 +508,7 @@ async def test_a_part_of_the_program_can_be_a_provider() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_server_that_starts_again_has_no_bot_that_nobody_looks_after() -> None:
+async def test_bots_outlive_a_server_that_starts_again() -> None:
     store = MemoryStore()
     backoff = voicebot.Backoff(initial_s=0.05, maximum_s=0.2, attempts=None)
     async with trio.open_nursery() as nursery:
@@ -516,27 +517,88 @@ async def test_a_server_that_starts_again_has_no_bot_that_nobody_looks_after() -
             nursery.start_soon(provider.run)
             with trio.fail_after(PATIENCE_SECONDS):
                 await provider.registered.wait()
-            view = await request_active(server, ada.joined.lobby_id)
+            view = await request_active(server, ada.joined.lobby_id, requested_by="ada", idempotency_key="k")
             before = provider.provider_id
             await ada.drop()
         async with (
             running_server(store=store, port=server.port, bot_deadlines=DEADLINES) as again,
             connected(again.url) as back,
         ):
+            bots = again.service.bots
+            found = bots.find(view.bot_id)
+            assert found is not None
+            assert (found.state, found.participant_id, found.requested_by) == (
+                BotState.ACTIVE,
+                view.participant_id,
+                "ada",
+            )
+            assert found.requested_at == view.requested_at
+            assert found.joins == 1
             await back.resume_after(ada)
             with trio.fail_after(PATIENCE_SECONDS):
-                while not again.service.bots.providers():
+                while bots.providers()[0].state is not ProviderState.READY:
                     await trio.sleep(0.02)
-                await provider.registered.wait()
-                while view.bot_id in provider.runner.running:
-                    await trio.sleep(0.02)
-            assert provider.provider_id != before
-            fresh = await request_active(again, ada.joined.lobby_id, name="Fresh")
-            assert fresh.bot_id != view.bot_id
-            with trio.fail_after(PATIENCE_SECONDS):
-                while names_in(again, ada.joined.lobby_id) != ["Ada", "Fresh"]:
-                    await trio.sleep(0.02)
+            assert provider.provider_id == before
+            assert (await bots.request(view.lobby_id, idempotency_key="k")).bot_id == view.bot_id
+            await back.expect(ChatSend(text="say still here"), ChatSent)
+            while (await back.until(ChatPosted)).message.text != "still here":
+                pass
+            with watching(again) as watch:
+                await bots.stop(view.bot_id, "enough")
+                await watch.until(BotGone, view.bot_id)
+            assert names_in(again, view.lobby_id) == ["Ada"]
+        assert (await store.load()).bots == ()
         nursery.cancel_scope.cancel()
+
+
+async def test_bots_whose_provider_does_not_outlive_the_server_go_to_another() -> None:
+    store = MemoryStore()
+    async with running_server(store=store, bot_deadlines=DEADLINES) as server, person(server) as ada:
+        lobby_id = ada.joined.lobby_id
+        async with chat_program(server, "Doomed") as process:
+            active = await request_active(server, lobby_id, name="Helper")
+            process.kill()
+            await process.wait()
+        waiting = await server.service.bots.request(lobby_id, name="Late")
+        await ada.drop()
+    kept = {record.bot_id for record in (await store.load()).bots}
+    assert kept == {active.bot_id, waiting.bot_id}
+    async with (
+        running_server(store=store, bot_deadlines=_with(restart_s=0.2)) as again,
+        connected(again.url) as back,
+    ):
+        await back.resume_after(ada)
+        with watching(again) as watch:
+            async with providing(again, name="Heir"):
+                await watch.until(BotActive, waiting.bot_id)
+                await watch.until(BotActive, active.bot_id)
+                with trio.fail_after(PATIENCE_SECONDS):
+                    while sorted(names_in(again, lobby_id)) != ["Ada", "Helper", "Late"]:
+                        await trio.sleep(0.02)
+        view = again.service.bots.find(active.bot_id)
+        assert view is not None
+        assert (view.joins, view.reassignments) == (2, 1)
+
+
+async def test_a_bot_that_the_database_does_not_keep_is_not_run() -> None:
+    class Stubborn(MemoryStore):
+        async def commit(self, *changes: Change) -> None:
+            if any(isinstance(change, PutBot) for change in changes):
+                raise StoreUnavailableError("the disk is full")
+            await super().commit(*changes)
+
+    async with (
+        running_server(store=Stubborn(), bot_deadlines=DEADLINES) as server,
+        person(server) as ada,
+        registered(server) as hand,
+    ):
+        bots = server.service.bots
+        with pytest.raises(StoreUnavailableError, match="disk is full"):
+            await bots.request(ada.joined.lobby_id)
+        offer = await hand.hear(BotOffer)
+        assert (await hand.hear(BotStop)).bot_id == offer.bot_id
+        (view,) = bots.listed()
+        assert (view.state, view.ending) == (BotState.GONE, Ending.STOPPED)
 
 
 async def test_a_ticket_is_not_for_everybody() -> None:

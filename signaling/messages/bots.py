@@ -13,7 +13,6 @@ from signaling.messages.codes import CloseCode, ErrorCode
 from signaling.messages.model import Identifier, Line, Name, Sequence
 from signaling.messages.server import Closing, ErrorReply, Ok, Pong, ServerMessage
 
-MAX_DESCRIPTION_LENGTH = 500
 MAX_CAPABILITIES = 32
 #: Bots of one provider; whoever has more runs several.
 MAX_PROVIDER_CAPACITY = 1000
@@ -34,7 +33,7 @@ class Register(ClientMessage):
 
     type: ClassVar[str] = "register"
     name: Name
-    description: Annotated[Line, Field(max_length=MAX_DESCRIPTION_LENGTH)] = ""
+    description: Line = ""
     capabilities: Annotated[tuple[Word, ...], Field(max_length=MAX_CAPABILITIES)] = ()
     capacity: Annotated[StrictInt, Field(ge=1, le=MAX_PROVIDER_CAPACITY)] = 1
     config_schema: dict[str, Any] = Field(default_factory=dict)
@@ -212,7 +211,7 @@ PROVIDER_ERROR_CODES: dict[ErrorCode | ProviderErrorCode, str] = {
 #: code -> when the server closes with it and whether reconnecting makes sense.
 PROVIDER_CLOSE_CODES: dict[CloseCode, str] = {
     CloseCode.NORMAL: "Answer to the provider's own close: it is gone at once, and its bots go to others.",
-    CloseCode.GOING_AWAY: "The server is restarting or stopping. Reconnect with back-off and register.",
+    CloseCode.GOING_AWAY: "The server is restarting or stopping. Reconnect with back-off and resume.",
     CloseCode.POLICY: "It did not register in time, or kept exceeding the rate limit. Do not reconnect at once.",
     CloseCode.TOO_LARGE: "A frame exceeded 65,536 bytes. Reconnect and resume; send less.",
     CloseCode.INTERNAL: "The server failed on this connection. Reconnect and resume.",

@@ -83,8 +83,8 @@ class Performer:
         self._changed = trio.Event()
 
     def changes(self, bot: Bot) -> tuple[Change, ...]:
-        """Return what the store is to keep of a bot as it is now."""
-        if bot.state is BotState.GONE:
+        """Return what the store is to keep of a bot as it is now: one that is to end is not wanted after a restart."""
+        if bot.state in {BotState.LEAVING, BotState.GONE}:
             return (DropBot(bot.bot_id),)
         provider = None
         if bot.provider_id is not None and bot.provider_id in self._pool:

@@ -210,7 +210,7 @@ class BotService:
         )
         known = self._core.find_same(wanted)
         if known is not None:
-            await self._commit(known)
+            await self._store.commit(*self._performer.changes(known))
             return known.view(self._clock())
         self._usage.acquire(lobby.company_id, Resource.BOT)
         try:

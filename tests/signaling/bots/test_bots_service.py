@@ -583,10 +583,27 @@ async def test_bots_whose_provider_does_not_outlive_the_server_go_to_another() -
                 assert (view.joins, view.reassignments) == (2, 1)
 
 
+async def test_a_bot_that_was_told_to_leave_is_not_wanted_after_a_restart() -> None:
+    store = MemoryStore()
+    async with (
+        running_server(store=store, bot_deadlines=DEADLINES) as server,
+        person(server) as ada,
+        registered(server) as hand,
+        connected(server.url) as client,
+    ):
+        bot_id = await _bring(server, hand, ada.joined.lobby_id, client)
+        (kept,) = (await store.load()).bots
+        assert (kept.bot_id, kept.participant_id) == (bot_id, client.joined.participant_id)
+        assert (await server.service.bots.stop(bot_id, "enough")).state is BotState.LEAVING
+        assert (await store.load()).bots == ()
+
+
 async def test_a_bot_that_the_database_does_not_keep_is_not_run() -> None:
+    full = True
+
     class Stubborn(MemoryStore):
         async def commit(self, *changes: Change) -> None:
-            if any(isinstance(change, PutBot) for change in changes):
+            if full and any(isinstance(change, PutBot) for change in changes):
                 raise StoreUnavailableError("the disk is full")
             await super().commit(*changes)
 
@@ -602,6 +619,15 @@ async def test_a_bot_that_the_database_does_not_keep_is_not_run() -> None:
         assert (await hand.hear(BotStop)).bot_id == offer.bot_id
         (view,) = bots.listed()
         assert (view.state, view.ending) == (BotState.GONE, Ending.STOPPED)
+        full = False
+        known = await bots.request(ada.joined.lobby_id, idempotency_key="k")
+        full = True
+        # Who asks again for what was promised gets no new promise, and what was promised goes on.
+        with pytest.raises(StoreUnavailableError, match="disk is full"):
+            await bots.request(ada.joined.lobby_id, idempotency_key="k")
+        again = bots.find(known.bot_id)
+        assert again is not None
+        assert again.state is BotState.OFFERED
 
 
 async def test_a_ticket_is_not_for_everybody() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import relay
 from signaling.access import Access
 from signaling.admission import Gate
+from signaling.bots import BotService
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.drain import Drain
@@ -32,6 +33,7 @@ class Service:
     store: Store
     access: Access
     gate: Gate
+    bots: BotService
     webhooks: Webhooks
     drain: Drain
     loop_lag: LoopLag

@@ -52,6 +52,11 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
+    @property
+    def rest(self) -> bytes:
+        """What belongs to a frame that has not come whole."""
+        return bytes(self._buffer)
+
     def feed(self, received: bytes) -> list[tuple[int, bytes]]:
         """Take more bytes; return the (opcode, payload) of every frame they complete."""
         buffer = self._buffer

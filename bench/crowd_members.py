@@ -96,6 +96,7 @@ class CrowdMembers(ThinClients[Member]):
         self._publishers: deque[Publisher] = deque()
         self._adopted = 0
         self._slow: list[Member] = []
+        self._only_reading = False
         self._next_chore_ns = 0
         self._chores = 0
         self._requests = 1
@@ -135,7 +136,11 @@ class CrowdMembers(ThinClients[Member]):
             self.counts.lost += sum(last - (member.seq or 0) for member in live)
 
     def hear_out(self, patience_s: float) -> None:
-        """Let the slow members read all there is, up to the server's last words."""
+        """Let the slow members read all there is, up to the server's last words.
+
+        They answer no ping on the way: the server's system would reset the closed connection, and drop what it still has.
+        """
+        self._only_reading = True
         for member in self._slow:
             if member.stage is not Stage.LOST and member.slowness is not Slowness.VANISHED:
                 self._epoll.register(member.socket.fileno(), select.EPOLLIN)
@@ -195,6 +200,10 @@ class CrowdMembers(ThinClients[Member]):
                 if member.media is not None:
                     with suppress(OSError):
                         member.media.send(member.consent)
+
+    def _send(self, client: Member, data: bytes) -> None:
+        if not (self._only_reading and client.slowness is not None):
+            super()._send(client, data)
 
     def _lose(self, client: Member, reason: str) -> None:
         if client.slowness is not None and client in self._slow and client.stage is not Stage.LOST:

@@ -264,7 +264,7 @@ class CrowdMembers(ThinClients[Member]):
         self._waiting[self._requests] = others
         member.said_ns = monotonic_ns()
         text = f"bench {member.said_ns:0{PROBE_DIGITS}}"
-        data: dict[str, object] = {"chat": {"text": text}, "set_name": {"name": text}}.get(action, {})
+        data: dict[str, object] = {"name": text} if action == "set_name" else {"text": text}
         if action == "mute":
             member.muted = not member.muted
             self._muted_ns[member.track_id, member.muted] = member.said_ns

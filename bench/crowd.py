@@ -20,7 +20,7 @@ import trio
 from bench.client_thread import measure_work
 from bench.closings import Closings
 from bench.connections_result import PhaseCost, percentiles
-from bench.crowd_members import CrowdMembers, Publisher
+from bench.crowd_members import CrowdMembers, Member
 from bench.crowd_options import CrowdOptions
 from bench.crowd_result import CrowdResult
 from bench.descriptors import allow_descriptors
@@ -106,9 +106,9 @@ class _Run:
             refused=dict(counts.refusals),
             expected=tally.expected,
             delivered=tally.delivered,
-            events=counts.events,
-            events_lost=counts.lost,
-            events_duplicated=counts.duplicated,
+            events=self._members.numbers.events,
+            events_lost=self._members.numbers.lost,
+            events_duplicated=self._members.numbers.duplicated,
             live_lost=lost,
             reasons=dict(tally.reasons),
             closed_at_s=closings.at_s,
@@ -123,7 +123,7 @@ class _Run:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._publish, phase)
                 await self._work(
-                    partial(self._members.await_publishers, options.lobbies, PATIENCE_S), lambda: None
+                    partial(self._members.await_adopted, options.lobbies, PATIENCE_S), lambda: None
                 )
         others = options.clients - options.lobbies
         with self._progress.phase(f"{others:,} others join", options.clients) as phase:
@@ -153,12 +153,16 @@ class _Run:
             for _ in range(CONCURRENT_HANDSHAKES):
                 nursery.start_soon(publish_some, coming)
 
-    async def _publish_one(self, settings: PeerSettings, index: int) -> Publisher:
+    async def _publish_one(self, settings: PeerSettings, index: int) -> Member:
         async with open_lean_session(settings.url) as session:
             speaker = await join_speaking(session, settings, f"publisher {index}", self._sockets)
             websocket = self._sockets.enter_context(session.detach())
-        media = speaker.connected
-        return Publisher(websocket, session.reader, index, media.socket, media.consent, speaker.track_id)
+        member = Member(websocket, index, monotonic_ns(), None)
+        member.rest = session.reader.rest
+        member.seq = session.last_seq
+        member.track_id = speaker.track_id
+        member.media, member.consent = speaker.connected.socket, speaker.connected.consent
+        return member
 
     async def _act(self) -> PhaseCost:
         options, tally = self._options, self._members.tally

@@ -1,7 +1,6 @@
 """The crowd's clients: they chat, change names and mute, check the number of every event, and some of them go bad.
 
-Every event of a lobby has a number that grows by one. A member that misses a number has lost an event; one that sees a
-number again has got it twice. Each event that is asked for here is timed from just before the `send` of whoever asks
+Each event that is asked for here is timed from just before the `send` of whoever asks
 to just after the `recv` of every other member that lives.
 """
 
@@ -9,7 +8,6 @@ import json
 import re
 import select
 import socket
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,9 +16,9 @@ from time import monotonic_ns
 from typing import Final
 from urllib.parse import SplitResult
 
-from bench.lean_websocket import FrameReader
+from bench.numbered_clients import NumberedClient, NumberedClients, probe_text, probed_ns
 from bench.slowness import Slowness, cut_off, narrow, slowness_of
-from bench.thin_clients import LATE_NS, PROBE_DIGITS, Client, Stage, ThinClients, request
+from bench.thin_clients import LATE_NS, Stage, request
 
 #: Chat above all, and now and then a new name or a microphone that is muted.
 ACTIONS: Final = ("chat", "chat", "chat", "chat", "set_name", "chat", "chat", "chat", "chat", "mute")
@@ -29,40 +27,30 @@ CONSENT_CHORES: Final = 10  # chores from one consent check to the next: five se
 SLOW_READ_BYTES: Final = 16  # at each chore
 HISTORY_LINES: Final = 100
 
-_SEQ: Final = re.compile(rb'"seq":(\d+)\}$')  # of an event; a reply ends in "re"
 _JOINED_SEQ: Final = re.compile(rb'"seq":(\d+)\},"re":\d+\}$')
-_CHAT: Final = (b'{"type":"chat",', b'"text":"bench ')
-_RENAMED: Final = (b'{"type":"participant_updated",', b'"name":"bench ')
+_CHAT: Final = b'{"type":"chat",'
+_RENAMED: Final = b'{"type":"participant_updated",'
 _TRACK_UPDATED: Final = b'{"type":"track_updated",'
 _ERROR: Final = b'{"type":"error",'
 
 
-class Member(Client):
+class Member(NumberedClient):
     """One client of the crowd."""
 
-    __slots__ = ("consent", "media", "muted", "said_ns", "seq", "slowness", "track_id")
+    __slots__ = ("consent", "media", "muted", "slowness", "track_id")
 
     def __init__(self, opened: socket.socket, lobby: int, began_ns: int, slowness: Slowness | None) -> None:
         super().__init__(opened, lobby, began_ns)
         self.slowness = slowness
-        self.seq: int | None = None  # of the last event
-        self.said_ns = 0  # when it last asked for an event
         self.track_id = ""
         self.muted = False
         self.media: socket.socket | None = None
         self.consent = b""
 
-
-@dataclass(frozen=True)
-class Publisher:
-    """A member that has published a track, and has joined by other means than `open`."""
-
-    websocket: socket.socket
-    reader: FrameReader
-    lobby: int
-    media: socket.socket
-    consent: bytes
-    track_id: str
+    @property
+    def lives(self) -> bool:
+        """Whether it is to hear everything."""
+        return self.stage is Stage.JOINED and self.slowness is None
 
 
 @dataclass(frozen=True)
@@ -75,17 +63,14 @@ class Farewell:
 
 @dataclass
 class CrowdTally:
-    """Beside the `Tally` of all thin clients."""
+    """Beside the `Tally` of all thin clients, and what the numbers say."""
 
-    events: int = 0  # received by live members, each numbered
-    lost: int = 0  # numbers skipped, or not reached by the end
-    duplicated: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)  # asked for, by kind
     farewells: list[Farewell] = field(default_factory=list)
 
 
-class CrowdMembers(ThinClients[Member]):
+class CrowdMembers(NumberedClients[Member]):
     """See the module. The first `slow` that `open` connects go bad when `act` begins."""
 
     def __init__(self, url: SplitResult, lobbies: list[str], slow: int) -> None:
@@ -93,8 +78,6 @@ class CrowdMembers(ThinClients[Member]):
         self.counts = CrowdTally()
         self._slow_to_make = slow
         self._made = 0
-        self._publishers: deque[Publisher] = deque()
-        self._adopted = 0
         self._slow: list[Member] = []
         self._only_reading = False
         self._next_chore_ns = 0
@@ -104,14 +87,6 @@ class CrowdMembers(ThinClients[Member]):
         self._muted_ns: dict[tuple[str, bool], int] = {}  # track, to what -> when that was asked for
 
     # What they do. Each returns when it is done or stopped.
-
-    def adopt(self, publisher: Publisher) -> None:
-        """Take one more; called from another thread. *Owns* nothing: its sockets must outlive all that is done here."""
-        self._publishers.append(publisher)
-
-    def await_publishers(self, count: int, patience_s: float) -> None:
-        """Answer pings until so many have been adopted."""
-        self._wait_until(lambda: self._adopted == count, patience_s)
 
     def act(self, rate: float, seconds: float, drain_s: float) -> None:
         """Let some go bad and the others ask for events at this rate, one lobby after the other; then wait for all."""
@@ -126,14 +101,9 @@ class CrowdMembers(ThinClients[Member]):
                 return
             self.tally.asked_late += monotonic_ns() - due > LATE_NS
             self._ask(ACTIONS[number % len(ACTIONS)], next(actors))
-        self._wait_until(self._has_everything, drain_s)
-
-    def settle_accounts(self) -> None:
-        """Count as lost what a member has not got that another of its lobby has; nothing more is asked for."""
-        for members in self._members:
-            live = [member for member in members if _lives(member)]
-            last = max((member.seq or 0 for member in live), default=0)
-            self.counts.lost += sum(last - (member.seq or 0) for member in live)
+        self._wait_until(
+            lambda: self.tally.delivered >= self.tally.expected and self._all_are_level(), drain_s
+        )
 
     def hear_out(self, patience_s: float) -> None:
         """Let the slow members read all there is, up to the server's last words.
@@ -167,11 +137,9 @@ class CrowdMembers(ThinClients[Member]):
             client.seq = int(found[1])
 
     def _hear(self, client: Member, message: bytes, now_ns: int) -> None:
-        found = _SEQ.search(message)
         if client.slowness is not None:
             return
-        if found is not None:
-            self._check_number(client, int(found[1]))
+        if self._check_number(client, message):
             self._time(client, message, now_ns)
         elif message.startswith(_ERROR):
             error = json.loads(message)
@@ -181,8 +149,6 @@ class CrowdMembers(ThinClients[Member]):
             self.counts.refusals[code] = self.counts.refusals.get(code, 0) + 1
 
     def _do_chores(self, now_ns: int) -> None:
-        while self._publishers:
-            self._take_in(self._publishers.popleft())
         if now_ns < self._next_chore_ns:
             return
         self._next_chore_ns = now_ns + CHORE_INTERVAL_NS
@@ -216,15 +182,6 @@ class CrowdMembers(ThinClients[Member]):
 
     # Events.
 
-    def _check_number(self, member: Member, seq: int) -> None:
-        self.counts.events += 1
-        if member.seq is not None and seq <= member.seq:
-            self.counts.duplicated += 1
-            return
-        if member.seq is not None:
-            self.counts.lost += seq - member.seq - 1
-        member.seq = seq
-
     def _time(self, member: Member, message: bytes, now_ns: int) -> None:
         asked_ns = self._asked_ns(message)
         if asked_ns and asked_ns != member.said_ns:
@@ -233,10 +190,10 @@ class CrowdMembers(ThinClients[Member]):
 
     def _asked_ns(self, message: bytes) -> int:
         """Return when this event was asked for; 0 when it was not by us."""
-        for beginning, probe in (_CHAT, _RENAMED):
-            if message.startswith(beginning) and (found := message.find(probe)) >= 0:
-                start = found + len(probe)
-                return int(message[start : start + PROBE_DIGITS])
+        if message.startswith(_CHAT):
+            return probed_ns(message, b"text")
+        if message.startswith(_RENAMED):
+            return probed_ns(message, b"name")
         if message.startswith(_TRACK_UPDATED):
             track = json.loads(message)["data"]["track"]
             return self._muted_ns.get((track["track_id"], track["muted"]), 0)
@@ -246,7 +203,7 @@ class CrowdMembers(ThinClients[Member]):
 
     def _turns(self) -> Iterator[Member]:
         """Return who acts, without end: lobby after lobby, member after member."""
-        live = [[member for member in members if _lives(member)] for members in self._members]
+        live = [self._living(lobby) for lobby in range(len(self._members))]
         rounds = cycle([cycle(members) for members in live if members])
         return (next(members) for members in rounds)
 
@@ -254,16 +211,16 @@ class CrowdMembers(ThinClients[Member]):
         if action == "mute":
             member = self._publisher_beside(member)
             action = "mute" if member.track_id else "chat"
-        if not _lives(member):
+        if not member.lives:
             return
-        others = sum(_lives(other) for other in self._members[member.lobby]) - 1
+        others = len(self._living(member.lobby)) - 1
         self.tally.asked += 1
         self.tally.expected += others
         self.counts.done[action] = self.counts.done.get(action, 0) + 1
         self._requests += 1
         self._waiting[self._requests] = others
         member.said_ns = monotonic_ns()
-        text = f"bench {member.said_ns:0{PROBE_DIGITS}}"
+        text = probe_text(member.said_ns)
         data: dict[str, object] = {"name": text} if action == "set_name" else {"text": text}
         if action == "mute":
             member.muted = not member.muted
@@ -274,23 +231,7 @@ class CrowdMembers(ThinClients[Member]):
     def _publisher_beside(self, member: Member) -> Member:
         return next((other for other in self._members[member.lobby] if other.track_id), member)
 
-    def _has_everything(self) -> bool:
-        return self.tally.delivered >= self.tally.expected and all(
-            len({member.seq for member in members if _lives(member)}) <= 1 for members in self._members
-        )
-
-    # Coming, and going bad.
-
-    def _take_in(self, publisher: Publisher) -> None:
-        member = Member(publisher.websocket, publisher.lobby, monotonic_ns(), None)
-        member.stage = Stage.JOINED
-        member.track_id, member.media, member.consent = publisher.track_id, publisher.media, publisher.consent
-        member.rest = publisher.reader.rest
-        self._clients[member.socket.fileno()] = member
-        self._members[member.lobby].append(member)
-        self._epoll.register(member.socket.fileno(), select.EPOLLIN)
-        self._adopted += 1
-        self.tally.joined += 1
+    # Going bad.
 
     def _go_bad(self) -> None:
         self._slow = [each for each in self._clients.values() if each.slowness and each.stage is Stage.JOINED]
@@ -303,7 +244,3 @@ class CrowdMembers(ThinClients[Member]):
     def slow(self) -> Sequence[Member]:
         """Those that went bad."""
         return self._slow
-
-
-def _lives(member: Member) -> bool:
-    return member.stage is Stage.JOINED and member.slowness is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bench.connections_result import BUSY_SHARE, LATE_SHARE, Percentiles, PhaseCost, plot_curve
 from bench.machine import Pinning
-from bench.report import ms, number
+from bench.report import ms, number, verdict_line
 from bench.scenario import Better, Reading, ResultTable
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class CrowdResult:
             f"[bold red]the client, not the relay, was the limit: {sign}[/]"
             for sign in self._signs_of_the_client()
         ]
-        notes += [_verdict(reading) for reading in self.readings() if reading.met is not None]
+        notes += [verdict_line(reading) for reading in self.readings() if reading.met is not None]
         codes = ", ".join(f"{count:,} {code}" for code, count in sorted(self.closed_codes.items()))
         notes.append(f"The relay says that it closed: {codes or 'none'}.")
         told = Counter((farewell["slowness"].value, farewell["told"]) for farewell in self.farewells)
@@ -153,11 +153,3 @@ class CrowdResult:
         if self.asked_late > LATE_SHARE * max(sum(self.asked.values()), 1):
             signs.append(f"{self.asked_late:,} events were asked for late")
         return signs
-
-
-def _verdict(reading: Reading) -> str:
-    """Return a line: held or not held, the value and the bar."""
-    style, word = ("green", "held") if reading.met else ("bold red", "not held")
-    digits = 0 if float(reading.value).is_integer() else 1
-    unit = f" {reading.unit}" if reading.unit else ""
-    return f"[{style}]{word}: {reading.name} {number(reading.value, digits)}{unit} (bar: {reading.bar:g}{unit})[/]"

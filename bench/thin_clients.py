@@ -14,6 +14,7 @@ import select
 import socket
 from abc import ABC, abstractmethod
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -103,6 +104,8 @@ class ThinClients(ABC, Generic[Member]):
         self._opening = 0
         self._epoll = select.epoll()
         self._stopped = False
+        self._arrived: deque[Member] = deque()
+        self._adopted = 0
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +120,13 @@ class ThinClients(ABC, Generic[Member]):
     def stop(self) -> None:
         """Let whatever runs, and all that would run after it, return soon; from any thread."""
         self._stopped = True
+
+    def adopt(self, client: Member) -> None:
+        """Take one more, who has joined by other means; called from another thread.
+
+        *Owns* nothing: its socket must outlive all that is done here.
+        """
+        self._arrived.append(client)
 
     # What a subclass adds.
 
@@ -148,6 +158,10 @@ class ThinClients(ABC, Generic[Member]):
             self._turn(due if self._opening < MAX_OPENING else 0)
         self._wait_until(lambda: self._opening == 0, patience_s)
 
+    def await_adopted(self, count: int, patience_s: float) -> None:
+        """Answer pings until so many have been adopted."""
+        self._wait_until(lambda: self._adopted == count, patience_s)
+
     def listen(self, seconds: float) -> None:
         """Answer pings for so long."""
         self._wait_until(lambda: False, seconds)
@@ -173,19 +187,37 @@ class ThinClients(ABC, Generic[Member]):
                 self._start_upgrade(client)
             else:
                 self._receive(client)
+        while self._arrived:
+            self._take_in(self._arrived.popleft())
         self._do_chores(monotonic_ns())
+
+    def _take_in(self, client: Member) -> None:
+        client.stage = Stage.JOINED
+        self._clients[client.socket.fileno()] = client
+        self._members[client.lobby].append(client)
+        self._epoll.register(client.socket.fileno(), select.EPOLLIN)
+        self._adopted += 1
+        self.tally.joined += 1
 
     def _connect(self, lobby: int) -> None:
         self.tally.opened += 1
+        opened = self._new_socket()
+        client = self._make_client(opened, lobby, monotonic_ns())
+        self._start(client)
+
+    def _new_socket(self) -> socket.socket:
         opened = socket.socket(self._family, socket.SOCK_STREAM)
         opened.setblocking(False)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = self._make_client(opened, lobby, monotonic_ns())
+        return opened
+
+    def _start(self, client: Member) -> None:
+        """Let a client connect its socket."""
         with suppress(BlockingIOError):
-            opened.connect(self._address)
-        self._clients[opened.fileno()] = client
+            client.socket.connect(self._address)
+        self._clients[client.socket.fileno()] = client
         self._opening += 1
-        self._epoll.register(opened.fileno(), select.EPOLLOUT)
+        self._epoll.register(client.socket.fileno(), select.EPOLLOUT)
 
     def _start_upgrade(self, client: Member) -> None:
         failure = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -253,20 +285,25 @@ class ThinClients(ABC, Generic[Member]):
     def _read_text(self, client: Member, data: bytes, body: int, end: int, now: int) -> None:
         if client.stage is Stage.JOINED:
             self._hear(client, data[body:end], now)
-        elif data.startswith(b'{"type":"welcome"', body):
+        elif client.stage is Stage.GREETED:
+            self._read_greeting(client, data[body:end], now)
+
+    def _read_greeting(self, client: Member, message: bytes, now: int) -> None:
+        """Take what comes before a client has joined: the welcome, and the reply to `join`."""
+        if message.startswith(b'{"type":"welcome"'):
             self.tally.upgraded_ns.append(now - client.began_ns)
             number = len(self.tally.upgraded_ns)
             join = {"lobby": self._lobbies[client.lobby], "name": f"bench {number}"}
             self._send(client, request("join", join))
-        elif data.startswith(b'{"type":"joined"', body):
+        elif message.startswith(b'{"type":"joined"'):
             self.tally.joined_ns.append(now - client.began_ns)
             self.tally.joined += 1
             self._opening -= 1
             client.stage = Stage.JOINED
             self._members[client.lobby].append(client)
-            self._enter(client, data[body:end])
-        elif data.startswith(b'{"type":"error"', body):
-            self._lose(client, json.loads(data[body:end])["data"]["error"])
+            self._enter(client, message)
+        elif message.startswith(b'{"type":"error"'):
+            self._lose(client, json.loads(message)["data"]["error"])
 
     def _send(self, client: Member, data: bytes) -> None:
         """Send a frame. A client sends so little that its socket always has room."""

@@ -268,6 +268,39 @@ def crowd(
     return partial(run_crowd, options)
 
 
+@scenario(app)
+def reconnect(
+    relay: RelayOptions,
+    clients: Annotated[int, typer.Option(help="Sessions with media, all of which are cut.")] = 200,
+    lobbies: Annotated[
+        int, typer.Option(help="Lobbies they are spread over. In each, one sends and the others receive.")
+    ] = 20,
+    away: Annotated[float, typer.Option(help="Seconds from the cut until all come back at once.")] = 2.0,
+    duration: Annotated[
+        float, typer.Option(help="Seconds of chat; the cut comes after three tenths.")
+    ] = 12.0,
+    messages_per_second: Annotated[
+        float,
+        typer.Option(help="Lines of chat a second, in one lobby after the other; one witness each stays."),
+    ] = 20.0,
+    packet_rate: Annotated[float, typer.Option(help="Packets/s of each sender.")] = 50.0,
+) -> ScenarioRun:
+    """Cut the TCP connections of all clients at once: sessions, events and media must survive.
+
+    Half are cut by RST, half by FIN, without a goodbye. They resume by token with the number of their last event.
+    Ends with status 1 when a session was not resumed, an event missed or doubled, or a media packet lost.
+
+    Examples: `relay bench reconnect`; `relay bench reconnect --clients 40 --lobbies 4 --away 5 --duration 15`
+    """
+    from bench.reconnect import run_reconnect
+    from bench.reconnect_options import ReconnectOptions
+
+    options = ReconnectOptions(
+        clients, lobbies, away, duration, messages_per_second, packet_rate, relay=relay
+    )
+    return partial(run_reconnect, options)
+
+
 @scenario(app, plots=False)
 def idle(
     relay: RelayOptions,

@@ -119,7 +119,7 @@ def test_a_search_finds_a_rate_and_runs_at_a_part_of_it(tmp_path):
 def long_run():
     """A run that is sending and receiving."""
     process = subprocess.Popen(
-        _command("--publishers", "1", "--subscribers", "2", "--duration", "3600", "--ramp", "0", "--no-spin"),
+        _command("--publishers", "1", "--subscribers", "2", "--duration", "3600", "--ramp", "0", "--no-pin"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         cwd=ROOT,

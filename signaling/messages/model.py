@@ -35,7 +35,11 @@ MAX_TICKET_LENGTH = 4096
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _printable(text: str, *, allowed: str = "") -> str:
+def printable_text(text: str, *, allowed: str = "") -> str:
+    """Return the text if it has no control characters but those allowed.
+
+    Raises: ValueError.
+    """
     for character in text:
         control = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character not in allowed
         if control or character in _BIDI_CONTROLS:
@@ -44,14 +48,14 @@ def _printable(text: str, *, allowed: str = "") -> str:
 
 
 def _name(text: str) -> str:
-    stripped = _printable(text).strip()
+    stripped = printable_text(text).strip()
     if not stripped:
         raise ValueError("must not be empty")
     return stripped
 
 
 def _chat_text(text: str) -> str:
-    stripped = _printable(text, allowed="\n\t").strip()
+    stripped = printable_text(text, allowed="\n\t").strip()
     if not stripped:
         raise ValueError("must not be empty")
     return stripped

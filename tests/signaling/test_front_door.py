@@ -64,6 +64,7 @@ async def test_health_has_the_promised_shape() -> None:
             "managers": {
                 "session_manager": "active",
                 "lobby_manager": "active",
+                "auth_manager": "active",
                 "websocket_manager": "active",
             },
             "statistics": {"sessions": 1, "lobbies": 1, "protected_names": 0},

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import relay
 from signaling.access import Access
+from signaling.address_limits import AddressLimits
 from signaling.admission import Gate
 from signaling.bus import Bus
 from signaling.counters import Counters
@@ -32,6 +33,7 @@ class Service:
     store: Store
     access: Access
     gate: Gate
+    address_limits: AddressLimits
     webhooks: Webhooks
     drain: Drain
     loop_lag: LoopLag

@@ -139,6 +139,7 @@ async def run_server(
                     gate=LobbyGate(
                         lobbies=lobbies, names=access.names, passwords=access.passwords, tokens=access.tokens
                     ),
+                    address_limits=AddressLimits(max_open=settings.max_connections_per_address),
                     webhooks=eventing.webhooks,
                     drain=drain,
                     loop_lag=loop_lag,
@@ -207,7 +208,7 @@ def _front_door(service: Service, endpoints: list[Endpoint]) -> FrontDoor:
         endpoints=endpoints,
         keepalive_seconds=settings.keepalive_seconds,
         max_connections=settings.max_connections,
-        address_limits=AddressLimits(max_open=settings.max_connections_per_address),
+        address_limits=service.address_limits,
         allowed_origins=settings.allowed_origins,
         send_timeout_seconds=settings.send_timeout_seconds,
         counters=service.counters,

@@ -2,11 +2,33 @@
 
 from fastapi import APIRouter, FastAPI
 
-from signaling.api import system
+from signaling.api import (
+    chat,
+    companies,
+    lobbies,
+    names,
+    operations,
+    participants,
+    sessions,
+    system,
+    tokens,
+    webhooks,
+)
 from signaling.api.errors import answer_with_problems
 from signaling.report import Service
 
-ROUTERS: tuple[APIRouter, ...] = (system.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    system.router,
+    sessions.router,
+    lobbies.router,
+    chat.router,
+    participants.router,
+    tokens.router,
+    companies.router,
+    names.router,
+    operations.router,
+    webhooks.router,
+)
 
 
 def add_api(app: FastAPI, service: Service) -> None:

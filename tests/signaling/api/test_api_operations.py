@@ -5,7 +5,7 @@ import logging
 from datetime import UTC, datetime
 
 from api_client import open_api
-from http_peer import open_peer, respond
+from http_peer import http_peer, respond
 from wire_client import connected
 
 from signaling.messages import Join, Joined
@@ -100,9 +100,9 @@ async def test_some_limits_change_at_once_and_the_others_are_told() -> None:
 
 
 async def test_dead_letters_are_listed_and_delivered_once_more() -> None:
-    async with open_peer() as receiver:
+    async with http_peer() as receiver:
         hook = {
-            "url": f"{receiver.url}/hook?key=hidden",
+            "url": f"{receiver.url}?key=hidden",
             "secret": "a-secret-for-webhooks",
             "events": ["LobbyOpened"],
         }

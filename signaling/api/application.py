@@ -14,6 +14,7 @@ from signaling.api import (
     tokens,
     webhooks,
 )
+from signaling.api.documentation import add_documentation
 from signaling.api.errors import answer_with_problems
 from signaling.report import Service
 
@@ -37,3 +38,4 @@ def add_api(app: FastAPI, service: Service) -> None:
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(system.metrics_router(service))
+    add_documentation(app)

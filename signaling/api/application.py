@@ -34,7 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
 
 def add_api(app: FastAPI, service: Service) -> None:
     """Give an application the routes of the HTTP interface."""
-    answer_with_problems(app)
+    answer_with_problems(app, [route for router in ROUTERS for route in router.routes])
     for router in ROUTERS:
         app.include_router(router)
     app.include_router(system.metrics_router(service))

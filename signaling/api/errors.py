@@ -1,6 +1,7 @@
 """Whatever is raised, as a problem document: the one place where errors of the parts become answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -8,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from signaling.auth import CHALLENGE, AdminDeniedError, AuthError, TooManyAttemptsError
 from signaling.lobbies import LobbyExistsError
@@ -64,9 +66,9 @@ def problem_of(error: ApiError) -> Response:
     return problem(status, str(error), code=error.code, headers=headers, **more)
 
 
-def answer_with_problems(app: FastAPI) -> None:
-    """Let every error of this application be a problem document."""
-    app.add_exception_handler(HTTPException, _http)
+def answer_with_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Let every error of this application be a problem document; ``routes`` are those whose methods are told."""
+    app.add_exception_handler(HTTPException, partial(_http, routes))
     app.add_exception_handler(RequestValidationError, _validation)
     for kind in _TRANSLATED:
         app.add_exception_handler(kind, _translated)
@@ -112,16 +114,32 @@ async def _translated(_: Request, error: Exception) -> Response:
     return problem_of(translate(error))
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http(routes: Sequence[BaseRoute], request: Request, error: Exception) -> Response:
     raised = cast("HTTPException", error)
-    detail = raised.detail if raised.detail != HTTPStatus(raised.status_code).phrase else None
+    status, headers, detail = raised.status_code, dict(raised.headers or {}), raised.detail
+    if status in {HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_FOUND} and (
+        methods := _methods(routes, request)
+    ):
+        # Starlette names the methods of the first route of a path only, and looks for a file for GET.
+        status, headers["Allow"] = HTTPStatus.METHOD_NOT_ALLOWED, ", ".join(sorted(methods))
+        detail = f"not with this method here; there are {headers['Allow']}"
     return problem(
-        raised.status_code,
-        detail,
-        code=code_of_status(raised.status_code),
-        headers=raised.headers,
+        status,
+        detail if detail != HTTPStatus(status).phrase else None,
+        code=code_of_status(status),
+        headers=headers,
         instance=shown_path(request.url.path),
     )
+
+
+def _methods(routes: Sequence[BaseRoute], request: Request) -> set[str]:
+    """Return the methods there are for the path that was asked for."""
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is Match.PARTIAL
+        for method in getattr(route, "methods", None) or ()
+    }
 
 
 async def _validation(_: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from signaling.messages.model import MAX_ID_LENGTH, printable_text
+from signaling.messages.model import MAX_ID_LENGTH, PRINTABLE, printable_text
 
 #: As ``signaling.identifiers`` makes them; whatever else comes in a path is nothing there is.
 _ID_PATTERN = r"^[A-Za-z0-9_-]+$"
@@ -27,11 +27,12 @@ CompanyId = Annotated[str, _path("of a company, such as `co-1zXk2tUq0aE`")]
 KeyId = Annotated[str, _path("of an API key: the first digits of its digest")]
 DeliveryId = Annotated[str, _path("of a delivery, such as `msg-4fzTqTQ0c3k`")]
 
-Reason = Annotated[str, Field(max_length=MAX_REASON_LENGTH), AfterValidator(_reason)]
+Reason = Annotated[str, Field(max_length=MAX_REASON_LENGTH), AfterValidator(_reason), PRINTABLE]
 ReasonQuery = Annotated[
     str,
     Query(max_length=MAX_REASON_LENGTH, description="what those concerned are told"),
     AfterValidator(_reason),
+    PRINTABLE,
 ]
 CompanyName = Annotated[
     str,

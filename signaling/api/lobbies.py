@@ -13,12 +13,12 @@ from signaling.api.paging import DEFAULT_LIMIT, After, Limit, page_of
 from signaling.lobbies import LobbyOptions
 from signaling.lobby import Lobby
 from signaling.messages import Participant
-from signaling.messages.model import LobbyName, Password
+from signaling.messages.model import WHOLE, LobbyName, Password
 from signaling.problem_codes import ProblemCode
 
 router = APIRouter(prefix="/api/lobbies", tags=["lobbies"])
 
-Capacity = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+Capacity = Annotated[StrictInt, Field(ge=1, le=1_000_000), WHOLE]
 _CLOSED = "the lobby was closed"
 
 
@@ -29,7 +29,9 @@ class NewLobby(Request):
     private: StrictBool = Field(
         default=False, description="not listed, and entered with its password or a join token only"
     )
-    password: Password | None = Field(default=None, description="of a private lobby")
+    password: Password | None = Field(
+        default=None, description="whoever knows it may enter; it makes the lobby private"
+    )
     capacity: Capacity | None = Field(default=None, description="participants at most; null: no limit")
     persistent: StrictBool = Field(
         default=False, description="stays when the last participant has left, and over restarts"
@@ -42,9 +44,11 @@ class NewLobby(Request):
 class LobbyChange(Request):
     """What is to be different; what is left out stays."""
 
-    private: StrictBool | None = None
+    private: StrictBool | None = Field(
+        default=None, description="false takes the password away, unless a new one is given"
+    )
     password: Password | None = Field(
-        default=None, description="a new one; null takes the password away: then it takes a join token"
+        default=None, description="a new one, which makes it private; null: none, it takes a join token"
     )
     capacity: Capacity | None = Field(default=None, description="null: no limit")
     persistent: StrictBool | None = None
@@ -92,12 +96,8 @@ async def create(who: Tenant, new: NewLobby, response: Response) -> LobbyDetail:
     company_id = who.speaks_for(new.company_id)
     if (refusal := service.drain.refusal()) is not None:
         raise ApiError(ProblemCode.DRAINING, refusal)
-    if new.password is not None and not new.private:
-        raise ApiError(
-            ProblemCode.INVALID_MESSAGE, "only a private lobby has a password: set private", field="password"
-        )
     made = None if new.password is None else await service.access.passwords.passwords.hash(new.password)
-    options = LobbyOptions(new.private, made, new.capacity, new.persistent)
+    options = LobbyOptions(new.private or made is not None, made, new.capacity, new.persistent)
     lobby = await service.lobbies.create(new.name, options, company_id=company_id)
     await who.record("lobby.create", lobby.lobby_id, {"name": lobby.name, "company_id": company_id})
     response.headers["Location"] = f"{router.prefix}/{lobby.lobby_id}"
@@ -126,14 +126,10 @@ async def change(who: Tenant, lobby_id: LobbyId, change: LobbyChange) -> LobbyDe
     if change.private is not None:
         options = replace(options, private=change.private)
     if "password" in given:
-        options = replace(options, password_hash=password_hash)
+        options = replace(
+            options, password_hash=password_hash, private=options.private or password_hash is not None
+        )
     if not options.private:
-        if change.password is not None:
-            raise ApiError(
-                ProblemCode.INVALID_MESSAGE,
-                "only a private lobby has a password: set private",
-                field="password",
-            )
         options = replace(options, password_hash=None)
     if "capacity" in given:
         options = replace(options, capacity=change.capacity)

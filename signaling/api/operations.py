@@ -11,7 +11,7 @@ from signaling.api.fields import Reason, Request, View
 from signaling.api.paging import DEFAULT_LIMIT, Limit
 from signaling.drain import Drain
 from signaling.logs import log_levels, set_log_level
-from signaling.messages.model import MAX_REQUEST_ID
+from signaling.messages.model import MAX_REQUEST_ID, WHOLE
 from signaling.problem_codes import ProblemCode
 from signaling.settings import Settings
 
@@ -76,8 +76,8 @@ class LimitsView(View):
 class LimitsChange(Request):
     """What is to be different; what is left out stays."""
 
-    api_requests_per_minute: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
-    max_connections_per_address: Annotated[StrictInt, Field(ge=1, le=1_000_000)] | None = None
+    api_requests_per_minute: Annotated[StrictInt, Field(ge=1, le=1_000_000), WHOLE] | None = None
+    max_connections_per_address: Annotated[StrictInt, Field(ge=1, le=1_000_000), WHOLE] | None = None
 
 
 class AuditEntry(View):

@@ -10,7 +10,7 @@ from signaling.api.caller import Tenant
 from signaling.api.fields import Request, View
 from signaling.auth import Grants
 from signaling.auth.tokens import Identity
-from signaling.messages.model import LobbyName, Name
+from signaling.messages.model import WHOLE, LobbyName, Name
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"])
 
@@ -31,7 +31,7 @@ class NewToken(Request):
     can_subscribe: StrictBool = True
     can_chat: StrictBool = True
     is_bot: StrictBool = False
-    expires_in_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_SECONDS)] = DEFAULT_SECONDS
+    expires_in_seconds: Annotated[StrictInt, Field(ge=1, le=MAX_SECONDS), WHOLE] = DEFAULT_SECONDS
     company_id: Annotated[str, Field(max_length=64)] | None = Field(
         default=None, description="whose lobbies are meant; for the administrator, a company makes its own"
     )

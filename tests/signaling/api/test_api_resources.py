@@ -100,6 +100,27 @@ async def test_a_lobby_is_made_changed_and_closed() -> None:
         assert actions == ["lobby.close", "lobby.update", "lobby.create"]
 
 
+async def test_a_password_makes_a_lobby_private() -> None:
+    async with open_api() as api:
+        made = await api.do(
+            "POST", "/api/lobbies", {"name": "den", "password": "rosebud", "persistent": True}, status=201
+        )
+        assert made["private"]
+        path = f"/api/lobbies/{made['lobby_id']}"
+        for change, private, has_password in [
+            ({"password": None}, True, False),
+            ({"private": False}, False, False),
+            ({"password": "rosebud"}, True, True),
+            ({"capacity": 5.0}, True, True),
+            ({"private": True}, True, True),
+            ({"private": False}, False, False),
+            ({"private": False, "password": "rosebud"}, True, True),
+        ]:
+            changed = await api.do("PATCH", path, change)
+            assert (changed["private"], changed["has_password"]) == (private, has_password), change
+        assert changed["capacity"] == 5
+
+
 async def test_an_empty_lobby_made_not_persistent_is_closed_and_shown_as_it_was() -> None:
     async with open_api() as api:
         made = await api.do("POST", "/api/lobbies", {"name": "den", "persistent": True}, status=201)
@@ -118,7 +139,9 @@ WRONG_LOBBIES: list[tuple[object, str]] = [
     ({"name": "den", "capacity": 0}, "capacity"),
     ({"name": "den", "capacity": True}, "capacity"),
     ({"name": "den", "private": "yes"}, "private"),
-    ({"name": "den", "password": "rosebud"}, "password"),
+    ({"name": "den", "password": "x" * 257}, "password"),
+    ({"name": "den", "capacity": 2.5}, "capacity"),
+    ({"name": "den", "capacity": "2"}, "capacity"),
     ({"name": "den", "privat": True}, "privat"),
     ([], "body"),
 ]

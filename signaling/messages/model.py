@@ -96,7 +96,7 @@ Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterVali
 LobbyName = Annotated[str, Field(min_length=1, max_length=MAX_LOBBY_LENGTH), AfterValidator(_name), _VISIBLE]
 ChatText = Annotated[str, Field(min_length=1, max_length=MAX_CHAT_LENGTH), AfterValidator(_chat_text)]
 #: Something said to people in one line.
-Line = Annotated[str, Field(max_length=MAX_LINE_LENGTH), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=MAX_LINE_LENGTH), AfterValidator(printable_text)]
 Mid = Annotated[str, Field(min_length=1, max_length=MAX_MID_LENGTH)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 #: What a track shows. Known to every client: microphone, camera, screen, screen_audio, bot.

@@ -21,5 +21,7 @@ class Counters:
     messages: Counter[str] = field(default_factory=Counter)
     #: code -> errors replied.
     errors: Counter[str] = field(default_factory=Counter)
+    #: HTTP status -> answers to requests ("0": the client was gone before).
+    answers: Counter[str] = field(default_factory=Counter)
     #: task -> faults of ours that the supervisor caught.
     failures: Counter[str] = field(default_factory=Counter)

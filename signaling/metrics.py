@@ -62,6 +62,7 @@ class _ServiceCollector(Collector):
         )
         yield _counter("signaling_messages", "Requests understood", "type", counters.messages)
         yield _counter("signaling_errors", "Error replies", "code", counters.errors)
+        yield _counter("signaling_http_requests", "HTTP requests by status", "status", counters.answers)
         yield _counter("signaling_failures", "Faults of the server's own", "task", counters.failures)
         yield _counter("signaling_events", "Events on the bus", "type", service.bus.published)
         yield from event_metrics(service.bus, service.webhooks.statistics())

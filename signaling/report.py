@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import relay
 from signaling.access import Access
+from signaling.address_limits import AddressLimits
 from signaling.admission import Gate
 from signaling.bots import BotService
 from signaling.bus import Bus
@@ -34,6 +35,7 @@ class Service:
     access: Access
     gate: Gate
     bots: BotService
+    address_limits: AddressLimits
     webhooks: Webhooks
     drain: Drain
     loop_lag: LoopLag

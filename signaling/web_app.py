@@ -1,11 +1,10 @@
-"""The HTTP side: health, info and metrics for machines, the page for people, problem documents for errors.
+"""The HTTP side put together: the interface for programs (``signaling.api``), the page for people, and what all answers have.
 
 Everything here is ``async def`` and quick; only the static files are read from disk, by threads of
 Starlette's.
 """
 
 from pathlib import Path
-from typing import Any
 
 import trio
 from fastapi import FastAPI
@@ -14,10 +13,8 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-import relay
-from signaling.metrics import CONTENT_TYPE, Metrics
-from signaling.problems import MEDIA_TYPE, answer_with_problems, problem
-from signaling.process import process_statistics
+from signaling.api import Entry, add_api
+from signaling.problems import MEDIA_TYPE, problem
 from signaling.report import Service
 from signaling.request_head import WEBSOCKET_PATH
 from signaling.version import SERVER_NAME, server_version
@@ -47,38 +44,7 @@ def make_web_app(service: Service) -> ASGIApp:
         redoc_url=None,
         openapi_url="/api/openapi.json",
     )
-    metrics = Metrics(service)
-    answer_with_problems(app)
-
-    @app.get("/api/system/health")
-    async def health() -> dict[str, Any]:
-        """Tell that the service runs, how many use it, and how many more may."""
-        return {
-            "status": "ok",
-            "architecture": "modular",
-            "version": server_version(),
-            "managers": {
-                "session_manager": "active",
-                "lobby_manager": "active",
-                "auth_manager": "active",
-                "websocket_manager": "active",
-            },
-            "statistics": {
-                "sessions": len(service.sessions),
-                "lobbies": len(service.lobbies),
-                "protected_names": len(service.access.names),
-            },
-            "capacity": capacity(service.router.statistics()),
-        }
-
-    @app.get("/api/system/info")
-    async def info() -> dict[str, Any]:
-        """Tell what the process uses and what the relay does."""
-        return system_info(service)
-
-    @app.get("/metrics", include_in_schema=False)
-    async def prometheus() -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+    add_api(app, service)
 
     @app.get(WEBSOCKET_PATH.decode(), include_in_schema=False)
     async def not_an_upgrade() -> Response:
@@ -86,69 +52,7 @@ def make_web_app(service: Service) -> ASGIApp:
         return problem(426, "this address speaks WebSocket version 13; see PROTOCOL.md", headers=headers)
 
     app.mount("/", StaticFiles(directory=STATIC_FILES, html=True), name="page")
-    return _with_whole_sends(_with_security_headers(_refusing_websockets(app)))
-
-
-def capacity(statistics: relay.RouterStatistics) -> dict[str, Any]:
-    """Return what ``/api/system/health`` says of the room there is, and ``/api/system/info`` repeats."""
-    return {
-        "accepting": statistics.refusal is None,
-        "refusal": statistics.refusal,
-        "peers": {"used": statistics.peers, "limit": statistics.max_peers},
-        "outbound_streams": {"used": statistics.outbound_streams, "limit": statistics.max_outbound_streams},
-        "workers": [
-            {
-                "peers": worker.peers,
-                "busy_share": round(worker.busy_share, 3),
-                "shedding": worker.shedding,
-                "shed_tracks": worker.shed_tracks,
-            }
-            for worker in statistics.workers
-        ],
-    }
-
-
-def system_info(service: Service) -> dict[str, Any]:
-    """Return what ``/api/system/info`` says."""
-    process = process_statistics()
-    statistics = service.router.statistics()
-    return {
-        "version": server_version(),
-        "uptime": round(service.uptime_seconds, 3),
-        "process": {
-            "pid": process.pid,
-            "cpu_seconds": process.cpu_seconds,
-            "resident_bytes": process.resident_bytes,
-            "threads": process.threads,
-            "descriptors": process.descriptors,
-        },
-        "relay": {
-            "udp_ports": list(service.router.udp_ports),
-            "addresses": list(service.router.addresses),
-            "peers": statistics.peers,
-            "tracks": statistics.tracks,
-            "outbound_streams": statistics.outbound_streams,
-            "capacity": capacity(statistics),
-            "verdicts": dict(statistics.verdicts),
-            "workers": [
-                {
-                    "udp_port": worker.udp_port,
-                    "peers": worker.peers,
-                    "busy_seconds": worker.busy_s,
-                    "rows": dict(worker.rows),
-                    "verdicts": dict(worker.verdicts),
-                    "busy_share": round(worker.busy_share, 3),
-                    "shedding": worker.shedding,
-                    "shed_tracks": worker.shed_tracks,
-                    "queue_wait_ms": round(worker.queue_wait_ms, 3),
-                    "real_time": worker.real_time,
-                    "control_datagrams_dropped": worker.control_datagrams_dropped,
-                    "datagrams_dropped": worker.datagrams_dropped,
-                }
-                for worker in statistics.workers
-            ],
-        },
-    }
+    return _with_whole_sends(_with_security_headers(_refusing_websockets(Entry(app, service))))
 
 
 def _with_security_headers(app: ASGIApp) -> ASGIApp:

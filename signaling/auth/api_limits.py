@@ -44,7 +44,8 @@ class ApiLimits:
     def __init__(self, *, per_minute: int = REQUESTS_PER_MINUTE, capacity: int = DEFAULT_CAPACITY) -> None:
         #: Requests that were not served.
         self.refused = 0
-        self._per_minute = per_minute
+        #: Of an address; companies have limits of their own.
+        self.per_minute = per_minute
         # Apart, so that a flood of addresses makes no company's bucket be forgotten.
         self._of_companies = Allowances(capacity)
         self._of_addresses = Allowances(capacity)
@@ -52,7 +53,7 @@ class ApiLimits:
     def check(self, *, address: str, company: Company | None, now: float) -> ApiDecision:
         """Count a request; ``company`` is the one whose API key came with it."""
         if company is None:
-            rate = _a_minute(self._per_minute)
+            rate = _a_minute(self.per_minute)
             allowance = self._of_addresses.take(attempts_key(address), rate, now)
         else:
             rate = _a_minute(company.limits.requests_per_minute)

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from signaling.auth.errors import CompanyError
+from signaling.messages.model import WHOLE
 
-Limit = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
-PerTime = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+Limit = Annotated[StrictInt, Field(ge=0, le=1_000_000), WHOLE]
+PerTime = Annotated[StrictInt, Field(ge=1, le=1_000_000), WHOLE]
 
 
 class CompanyLimits(BaseModel):

@@ -27,7 +27,7 @@ from pydantic import (
 from signaling.auth.errors import TokenError
 from signaling.auth.grants import Grants
 from signaling.auth.token_key import TokenKey
-from signaling.messages.model import LobbyName, Name
+from signaling.messages.model import PRINTABLE, LobbyName, Name, printable_text
 
 #: A little more than the largest that this module makes (7.5 kB, of names in emoji); the usual one has 300.
 MAX_TOKEN_LENGTH = 8192
@@ -42,14 +42,10 @@ _LAST_SECOND = 253_370_764_800
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*", re.ASCII)
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not contain control characters")
-    return text
-
-
 Instant = Annotated[StrictInt | Annotated[float, Strict()], Field(ge=0, le=_LAST_SECOND)]
-Identity = Annotated[str, Field(min_length=1, max_length=MAX_IDENTITY_LENGTH), AfterValidator(_printable)]
+Identity = Annotated[
+    str, Field(min_length=1, max_length=MAX_IDENTITY_LENGTH), AfterValidator(printable_text), PRINTABLE
+]
 
 
 class _Claims(BaseModel):

@@ -1,18 +1,22 @@
 """What messages are made of: field types with their limits, and the nouns participant, track and chat message."""
 
 import unicodedata
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     StrictBool,
     StrictInt,
     computed_field,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MAX_NAME_LENGTH = 64
 MAX_LOBBY_LENGTH = 64
@@ -36,7 +40,11 @@ MAX_TICKET_LENGTH = 4096
 _BIDI_CONTROLS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def _printable(text: str, *, allowed: str = "") -> str:
+def printable_text(text: str, *, allowed: str = "") -> str:
+    """Return the text if it has no control characters but those allowed.
+
+    Raises: ValueError.
+    """
     for character in text:
         control = unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} and character not in allowed
         if control or character in _BIDI_CONTROLS:
@@ -45,24 +53,50 @@ def _printable(text: str, *, allowed: str = "") -> str:
 
 
 def _name(text: str) -> str:
-    stripped = _printable(text).strip()
+    stripped = printable_text(text).strip()
     if not stripped:
         raise ValueError("must not be empty")
     return stripped
 
 
 def _chat_text(text: str) -> str:
-    stripped = _printable(text, allowed="\n\t").strip()
+    stripped = printable_text(text, allowed="\n\t").strip()
     if not stripped:
         raise ValueError("must not be empty")
     return stripped
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name)]
-LobbyName = Annotated[str, Field(min_length=1, max_length=MAX_LOBBY_LENGTH), AfterValidator(_name)]
+class Described:
+    """Says in a JSON schema which texts a validator takes; where a pattern is an approximation, it takes fewer."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def __get_pydantic_json_schema__(
+        self, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """See pydantic."""
+        return handler(core_schema) | {"pattern": self._pattern}
+
+
+def _whole(value: Any) -> Any:
+    # JSON knows one kind of number: 5.0 is the integer 5 (JSON Schema, 6.1.1). True and "5" are not.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+#: What ``printable_text`` refuses, but for halves of surrogate pairs, which no UTF-8 has.
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+PRINTABLE = Described(f"^[^{_CONTROLS}]*$")
+#: And there must be something to see.
+_VISIBLE = Described(f"^[^{_CONTROLS}]*[^{_CONTROLS}\\s][^{_CONTROLS}]*$")
+
+#: For a ``StrictInt`` of the HTTP interface; to stand after its bounds, so that a schema has those.
+WHOLE = BeforeValidator(_whole)
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name), _VISIBLE]
+LobbyName = Annotated[str, Field(min_length=1, max_length=MAX_LOBBY_LENGTH), AfterValidator(_name), _VISIBLE]
 ChatText = Annotated[str, Field(min_length=1, max_length=MAX_CHAT_LENGTH), AfterValidator(_chat_text)]
 #: Something said to people in one line.
-Line = Annotated[str, Field(max_length=MAX_LINE_LENGTH), AfterValidator(_printable)]
+Line = Annotated[str, Field(max_length=MAX_LINE_LENGTH), AfterValidator(printable_text)]
 Mid = Annotated[str, Field(min_length=1, max_length=MAX_MID_LENGTH)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 #: What a track shows. Known to every client: microphone, camera, screen, screen_audio, bot.

@@ -1,13 +1,14 @@
 """A bot that talks in a lobby's chat: greets who comes, answers who writes, and who asks it directly."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from signaling.messages import ChatPosted, ParticipantJoined
+from signaling.messages import MAX_CHAT_LENGTH, ChatPosted, ParticipantJoined
 from voicebot.bot import CHAT, Assignment, Bot
 from voicebot.connection import Connection
-from voicebot.errors import ProtocolError
+from voicebot.errors import VoicebotError
 
 HELP = "I can tell you the `time`, who is here (`who`), or repeat what you `say`."
 
@@ -48,13 +49,12 @@ class ChatBot(Bot):
         return self._reply(text, "you" if asker is None else asker.name)
 
     async def _say(self, text: str) -> None:
+        """Write a line. One that cannot be written is no reason to leave: if the connection is lost, ``events`` says so."""
         assert self._connection is not None
-        try:
-            await self._connection.chat(text)
-        except ProtocolError as error:
-            # Too much was asked at once, or its token allows no chat: that is no reason to leave.
-            if error.code not in {"rate_limited", "storage_unavailable"}:
-                raise
+        line = _sayable(text)
+        if line:
+            with suppress(VoicebotError):
+                await self._connection.chat(line)
 
     def _reply(self, text: str, asker: str) -> str:
         command, _, rest = text.strip().partition(" ")
@@ -70,3 +70,9 @@ class ChatBot(Bot):
                 return rest
             case _:
                 return HELP
+
+
+def _sayable(text: str) -> str:
+    """Return what a line of chat may hold of a text that anybody may have had a part in."""
+    kept = "".join(each for each in text if each.isprintable() or each in "\n\t")
+    return kept.strip()[:MAX_CHAT_LENGTH].strip()

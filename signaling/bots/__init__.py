@@ -15,6 +15,7 @@ from signaling.bots.errors import (
 )
 from signaling.bots.lifecycle import BotState, Ending, ProviderState
 from signaling.bots.link import ProviderLink
+from signaling.bots.metrics import bot_metrics
 from signaling.bots.provider_connection import ProviderConnection
 from signaling.bots.service import BotService
 from signaling.bots.views import BotsStatistics, BotView, ProviderView
@@ -40,5 +41,6 @@ __all__ = [
     "UnknownBotError",
     "UnknownLobbyError",
     "UnknownProviderError",
+    "bot_metrics",
     "bots_endpoint",
 ]

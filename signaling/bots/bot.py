@@ -79,6 +79,8 @@ class Bot:
     stop_reason: str | None = None
     #: provider id -> why it was passed over since the bot last was active.
     tried: dict[str, str] = field(default_factory=dict)
+    #: Offers made since then.
+    offers_in_a_row: int = 0
     #: Provider it had been with, to be taken again only for want of a better one.
     former_provider_id: str | None = None
     #: Reassignments since it last did well.
@@ -96,6 +98,11 @@ class Bot:
     def name(self) -> str:
         """Its display name."""
         return self.request.name or self.provider_name or "bot"
+
+    def begin_anew(self) -> None:
+        """Forget whom it was offered to."""
+        self.tried.clear()
+        self.offers_in_a_row = 0
 
     def view(self, now: float) -> BotView:
         """Return how it is now."""

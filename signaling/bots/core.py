@@ -186,7 +186,7 @@ class BotCore:
         """Take bots that are not yet in their lobbies from a provider that went away; the others may yet do well."""
         for bot in self._bots_of(provider):
             if bot.state in {BotState.OFFERED, BotState.JOINING}:
-                self._retry(bot, f"the connection of {provider.name!r} was lost", now)
+                self._retry(bot, f"the connection of {provider.name!r} was lost", now, may_return=True)
         self.place_waiting(now)
 
     def abandon(self, provider: Provider, reason: str, now: float) -> None:
@@ -194,7 +194,7 @@ class BotCore:
         what = f"{provider.name!r} is gone: {reason}"
         for bot in self._bots_of(provider):
             if bot.state in {BotState.OFFERED, BotState.JOINING}:
-                self._retry(bot, what, now)
+                self._retry(bot, what, now, may_return=True)
             else:
                 self._lost(bot, what, now)
         self.place_waiting(now)
@@ -207,7 +207,8 @@ class BotCore:
             missing = bot.bot_id not in running
             what = f"{provider.name!r} came back without it"
             if bot.state is BotState.OFFERED or (missing and bot.state is BotState.JOINING):
-                self._retry(bot, what, now)  # the offer, or the word that it failed, went with the connection
+                # The offer, or the word that it failed, went with the connection.
+                self._retry(bot, what, now, may_return=True)
             elif missing and bot.state is BotState.LEAVING:
                 self._finish(bot, bot.stop_reason or bot.reason, now)
             elif missing:
@@ -301,6 +302,7 @@ class BotCore:
         secret = self._new_secret()
         bot.provider_id, bot.provider_name = provider.provider_id, provider.name
         bot.offers += 1
+        bot.offers_in_a_row += 1
         provider.bots.add(bot.bot_id)
         provider.offered_at = now
         provider.statistics.offers += 1
@@ -328,7 +330,7 @@ class BotCore:
         bot.active_since = now
         if bot.first_joined is None:
             bot.first_joined = now
-        bot.tried.clear()
+        bot.begin_anew()
         bot.joins += 1
         provider = self._pool.get(bot.provider_id)
         provider.statistics.joins += 1
@@ -362,10 +364,11 @@ class BotCore:
             waited = bot.deadline - bot.since
             self._end(bot, Ending.NOT_PLACED, f"{choice.reason}, not within {waited:g} s", now)
 
-    def _retry(self, bot: Bot, why: str, now: float) -> None:
-        """Look for another provider for a bot that never was in its lobby."""
+    def _retry(self, bot: Bot, why: str, now: float, *, may_return: bool = False) -> None:
+        """Look for another provider for a bot that never was in its lobby; or for the same, if that ``may_return``."""
         assert bot.provider_id is not None
-        bot.tried[bot.provider_id] = why
+        if not may_return:
+            bot.tried[bot.provider_id] = why
         self._release(bot)
         self._move(bot, Step.RETRY, why, now)
         self._place(bot, now)
@@ -387,7 +390,7 @@ class BotCore:
         bot.reassignments += 1
         bot.reassigned_in_a_row += 1
         self.reassignments += 1
-        bot.tried.clear()
+        bot.begin_anew()
         bot.former_provider_id = bot.provider_id
         self._publish(bot, events.BotReassigned, why, reassignments=bot.reassignments)
         self._release(bot)

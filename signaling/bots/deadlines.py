@@ -57,7 +57,7 @@ class BotLimits:
     providers_per_company: int = 100
     #: Bots that are gone and can still be asked about.
     history: int = 1000
-    #: Providers asked for one bot before it is given up.
+    #: Offers of one bot, in a row, before it is given up.
     offers: int = 10
     #: In a row, of one bot that never did well in between (``Deadlines.settled_s``).
     reassignments: int = 3

@@ -132,8 +132,8 @@ class ProviderPool:
                 candidates.append(provider)
         # The config is looked at last, and of no more providers than need be: it costs the most.
         for provider in sorted(candidates, key=lambda provider: _rank(provider, bot)):
-            if len(bot.tried) >= self._limits.offers:
-                return Choice(None, f"{_explain(bot, fits)}; {len(bot.tried)} were tried, and no more are")
+            if bot.offers_in_a_row >= self._limits.offers:
+                return Choice(None, f"{_explain(bot, fits)}; it was offered {bot.offers_in_a_row} times")
             try:
                 provider.spec.config_schema.check(bot.request.config)
             except BotConfigError as error:

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import voicebot
-from signaling.messages import ClientMessage
+from signaling.messages import ChatSend, ClientMessage, ParticipantJoined
 from signaling.messages.bots import (
     AcceptBot,
     AnswerQuestion,
@@ -201,6 +201,40 @@ def test_what_an_exception_says_fits_in_one_line() -> None:
     assert in_one_line(ValueError()) == "ValueError"
     assert len(in_one_line(ValueError("x" * 1000))) == 300
     BotStopped(bot_id="b", reason=in_one_line(ValueError("\ud800 \u202e \x00")))
+
+
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        ("Hi {name}\x00\x1b[31m\u202e!", "Hi Ada[31m!"),
+        ("{name}" * 1000, ("Ada" * 1000)[:2000]),
+        ("\x00", None),
+        ("", None),
+    ],
+)
+async def test_the_chat_bot_says_only_what_can_be_said(greeting: str, said: str | None) -> None:
+    """Whatever its config and people's names are made of, it stays."""
+    lines: list[str] = []
+
+    async def chat(text: str) -> None:
+        lines.append(ChatSend(text=text).text)
+        raise voicebot.ConnectionLostError("just now")
+
+    async def events():
+        yield ParticipantJoined(
+            participant={
+                "participant_id": "p-1",
+                "name": "Ada",
+                "is_bot": False,
+                "joined_at": "2026-01-31T12:00:00Z",
+                "tracks": (),
+            }
+        )
+
+    config = {"greeting": greeting}
+    bot = voicebot.ChatBot(voicebot.Assignment("b-1", "garden", "l-1", "", "Chat", config))
+    await bot.run(SimpleNamespace(events=events, chat=chat))
+    assert lines == ([] if said is None else [said])
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,34 @@ def test_a_bot_on_its_way_does_not_wait_for_a_provider_that_went_away() -> None:
     assert bot.provider_id == two.provider_id
 
 
+def test_a_bot_on_its_way_waits_for_its_only_provider_to_come_back() -> None:
+    parts = Parts()
+    provider = parts.provider()
+    bot = parts.request()
+    parts.registry.lose(provider, "the connection broke", parts.now)
+    assert bot.state is BotState.REQUESTED
+    parts.wait(parts.deadlines.request_s / 2)
+    parts.registry.resume(provider, provider.spec, frozenset(), parts.now)
+    assert bot.state is BotState.OFFERED
+    parts.registry.remove(provider, "it died", parts.now)
+    assert bot.state is BotState.REQUESTED
+    heir = parts.provider()
+    assert (bot.state, bot.provider_id) == (BotState.OFFERED, heir.provider_id)
+
+
+def test_a_bot_is_not_offered_for_ever() -> None:
+    """A provider that is lost at each offer is not asked more often than others are."""
+    parts = Parts(limits=BotLimits(offers=3))
+    provider = parts.provider()
+    bot = parts.request()
+    for _ in range(3):
+        assert bot.state is BotState.OFFERED
+        parts.registry.lose(provider, "the connection broke", parts.now)
+        parts.registry.resume(provider, provider.spec, frozenset(), parts.now)
+    assert (bot.state, bot.ending) == (BotState.GONE, Ending.NOT_PLACED)
+    assert bot.reason.endswith("it was offered 3 times")
+
+
 def test_a_provider_that_comes_back_has_its_bots_and_lost_ones_go_to_others() -> None:
     parts = Parts()
     provider = parts.provider(capacity=3)

@@ -90,7 +90,7 @@ def test_numbers_in_the_page_are_those_of_the_code() -> None:
         (deadlines.leave_s, "how it ended | {} s |"),
         (deadlines.cool_down_s, "passed over for {} s,"),
         (deadlines.max_cool_down_s, "failure, {} s at most"),
-        (limits.offers, "no more than {} are"),
+        (limits.offers, "no more than {} offers"),
         (limits.reassignments + 1, "failed {} times in a row"),
         (deadlines.settled_s, "each time within {} s"),
         (deadlines.alone_s, "nobody but bots has been for {} s"),

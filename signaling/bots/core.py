@@ -93,7 +93,7 @@ class BotCore:
         if known is not None:
             return known
         check_size(wanted.config)
-        if len(self._ledger.live) >= self._limits.bots:
+        if self._ledger.live_count >= self._limits.bots:
             raise BotCapacityError(f"there are {self._limits.bots} bots, as many as there may be: try later")
         if len(self._ledger.in_lobby(wanted.lobby_id)) >= self._limits.bots_per_lobby:
             raise BotCapacityError(

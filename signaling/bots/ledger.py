@@ -33,6 +33,11 @@ class Ledger:
         self._holders: OrderedDict[str, Bot] = OrderedDict()
 
     @property
+    def live_count(self) -> int:
+        """How many are not gone."""
+        return len(self._live)
+
+    @property
     def live(self) -> tuple[Bot, ...]:
         """Those that are not gone."""
         return tuple(self._live.values())

@@ -92,7 +92,7 @@ class Bots(RuleBasedStateMachine):
     @rule(data=st.data())
     def arrive(self, data: st.DataObject) -> None:
         bot, holder = self.on_the_way.pop(data.draw(st.integers(0, len(self.on_the_way) - 1)))
-        participant_id = f"p-{self.seen}"
+        participant_id = f"late-{self.seen}"
         self.seen += 1
         self.present[participant_id] = bot
         stays = self.parts.core.entered_lobby(

@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+import trio
 
 import signaling
+import voicebot
 from signaling.bots import endpoint
 from signaling.bots.config_schema import _KEYWORDS, MAX_CONFIG_BYTES, MAX_SCHEMA_BYTES
 from signaling.bots.deadlines import BotLimits, Deadlines
@@ -77,6 +79,17 @@ def test_keywords_of_schemas_are_those_of_the_code() -> None:
     limits = {each for each in _KEYWORDS if each.startswith(("min", "max", "exclusive"))}
     for keyword in _KEYWORDS.keys() - limits:
         assert f"`{keyword}`" in text, keyword
+
+
+def test_the_bot_in_the_page_is_one() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", chapter("In Python"), re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(code, "BOTS.md", "exec"), names)
+    bot = names["Echo"]
+    assert isinstance(bot, type)
+    assert issubclass(bot, voicebot.Bot)
+    asking = bot(voicebot.Assignment("b-1", "garden", "l-1", "", "Echo", {})).answer("hello", "p-1")
+    assert trio.run(lambda: asking) == "hello"
 
 
 def test_numbers_in_the_page_are_those_of_the_code() -> None:

@@ -152,6 +152,8 @@ class Transport:
         self._worker.retire_row(Operation.CLOSE_PEER, self._row)
         if self._keys is not None:
             self._worker.when_applied(self._keys.close)
+        # They hold the peer, and the peer this: as a cycle, OpenSSL's memory would wait for the garbage collector.
+        self._announce = self._connected = self._ended = _tell_nobody
 
     def _bind_address(self, address: Address, *, select: bool) -> None:
         sockaddr, length = encode_address(self._worker.socket.family, address)
@@ -189,6 +191,10 @@ class Transport:
                 self._ended(f"DTLS failed ({event.code}): {event.reason}")
             case DtlsClosed():
                 self._ended("the client closed the connection")
+
+
+def _tell_nobody(*_: object) -> None:
+    """Stand in for the callbacks of a transport that is over."""
 
 
 def _fingerprints(offered: OfferedTransport) -> frozenset[tuple[str, str]]:

@@ -16,6 +16,10 @@ FINGERPRINT_CHANGED = "fingerprint_changed"
 StartWatching = Callable[[Callable[[relay.Peer], Awaitable[None]], relay.Peer], None]
 
 
+def _tell_nobody(_state: MediaStateName, _reason: str | None) -> None:
+    """Stand in for ``on_change`` of a link that is over."""
+
+
 class MediaLink:
     """See the module. ``on_change`` is told the state whenever it changes, and why it closed."""
 
@@ -86,6 +90,12 @@ class MediaLink:
         self._lost = False
         if peer is not None:
             peer.close(reason)
+
+    def end(self, reason: str) -> None:
+        """Close for good: nobody is told anything any more."""
+        self.close(reason)
+        # It is the session's, which holds this: a cycle would wait for the garbage collector.
+        self._on_change = _tell_nobody
 
     def _peer_with(self, mid: str) -> relay.Peer:
         if self._peer is None or mid not in self._peer.subscriptions:

@@ -17,6 +17,10 @@ MAX_FRAMES = 1024
 PIECE_BYTES = 64 * 1024
 
 
+def _tell_nobody() -> None:
+    """Stand in for the owner's callback once there can be no overflow."""
+
+
 class Outbox:
     """See the module. One at a time takes; anybody puts."""
 
@@ -47,8 +51,9 @@ class Outbox:
         # one.
         full = self._bytes and self._bytes + len(frame) > self._max_bytes
         if full or len(self._frames) >= self._max_frames:
+            tell_owner = self._on_overflow
             self.end(discard=True)
-            self._on_overflow()
+            tell_owner()
             return
         self._frames.append(frame)
         self._bytes += len(frame)
@@ -65,6 +70,7 @@ class Outbox:
             self._frames.append(frame)
             self._bytes += len(frame)
         self._ended = True
+        self._on_overflow = _tell_nobody  # the owner holds this: a cycle would wait for the garbage collector
 
     def next_piece(self) -> bytes | memoryview:
         """Return what to write next; the same until it has been ``written``, and nothing when nothing waits."""

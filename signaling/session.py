@@ -180,6 +180,7 @@ class Session:
         """Give back all the session holds, and close its connection; called by its task, once."""
         self._ended = True
         self.leave(self.end_reason)
+        self.media.end(self.end_reason)
         link, self._link = self._link, None
         if link is not None:
             link.close(CloseCode.INTERNAL, "the session has ended")

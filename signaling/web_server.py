@@ -34,7 +34,12 @@ class WebServer:
         """Serve requests until the connection ends; closes the stream."""
         state = ConnectionState(cast("LifespanState", {}))
         # Duck-typed: the handler asks of a stream only what a PeekedStream has.
-        await TCPServer(self._app, self._config, self._context, state, cast("Any", stream)).run()
+        server = TCPServer(self._app, self._config, self._context, state, cast("Any", stream))
+        try:
+            await server.run()
+        finally:
+            # The two hold each other; as a cycle they and the request's buffers would wait for the garbage collector.
+            vars(server).pop("protocol", None)
 
     async def stop(self) -> None:
         """Close idle connections, and the others after the request they are in."""

@@ -1,7 +1,6 @@
 """Requests made up from the description, right and wrong ones, against a real server: nothing is to be found."""
 
 import sys
-from functools import partial
 
 import trio
 from api_client import ADMIN_TOKEN, open_api

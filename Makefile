@@ -17,8 +17,8 @@ help: ## this text
 serve: $(INSTALLED) ## set up and run the relay; options: make serve ARGS="--port 9000"
 	$(BIN)/relay serve $(ARGS)
 
-# A few more than two cores can run: many tests wait. Files stay whole, and what measures is not timed by tests.
-TEST_PROCESSES ?= 3
+# Two, as many as a small machine has cores; files go whole to one of them. TEST_PROCESSES=0: all in one process, for debuggers.
+TEST_PROCESSES ?= 2
 
 test: $(TESTED) ## set up and pass the tests; options: make test ARGS="-k sdp"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=recurse lint kernels

@@ -237,6 +237,70 @@ def connections(
     )
 
 
+@scenario(app)
+def crowd(
+    relay: RelayOptions,
+    clients: Annotated[int, typer.Option(help="WebSocket sessions, the slow ones included.")] = 1_000,
+    lobbies: Annotated[int, typer.Option(help="Lobbies they are spread over.")] = 50,
+    slow: Annotated[
+        int,
+        typer.Option(
+            help="Clients that stop reading, read a few bytes a second, vanish, or ask and never read."
+        ),
+    ] = 20,
+    events_per_second: Annotated[
+        float, typer.Option(help="Lines of chat, new names and mutes asked for a second, by all together.")
+    ] = 200.0,
+    duration: Annotated[float, typer.Option(help="Seconds of that.")] = 30.0,
+    join_rate: Annotated[float, typer.Option(help="Connections opened a second.")] = 200.0,
+) -> ScenarioRun:
+    """Let a crowd chat, rename and mute while some of it is slow or dead: who is late, who misses what, who is closed.
+
+    Every event is checked by its number and timed from its author's send to the receive of every other live member.
+    Ends with status 1 when an event was lost or came twice, a live client was closed, or a slow one was not.
+
+    Examples: `relay bench crowd`; `relay bench crowd --clients 200 --lobbies 10 --slow 4 --json crowd.json`
+    """
+    from bench.crowd import run_crowd
+    from bench.crowd_options import CrowdOptions
+
+    options = CrowdOptions(clients, lobbies, slow, events_per_second, duration, join_rate, relay=relay)
+    return partial(run_crowd, options)
+
+
+@scenario(app)
+def reconnect(
+    relay: RelayOptions,
+    clients: Annotated[int, typer.Option(help="Sessions with media, all of which are cut.")] = 200,
+    lobbies: Annotated[
+        int, typer.Option(help="Lobbies they are spread over. In each, one sends and the others receive.")
+    ] = 20,
+    away: Annotated[float, typer.Option(help="Seconds from the cut until all come back at once.")] = 2.0,
+    duration: Annotated[
+        float, typer.Option(help="Seconds of chat; the cut comes after three tenths.")
+    ] = 12.0,
+    messages_per_second: Annotated[
+        float,
+        typer.Option(help="Lines of chat a second, in one lobby after the other; one witness each stays."),
+    ] = 20.0,
+    packet_rate: Annotated[float, typer.Option(help="Packets/s of each sender.")] = 50.0,
+) -> ScenarioRun:
+    """Cut the TCP connections of all clients at once: sessions, events and media must survive.
+
+    Half are cut by RST, half by FIN, without a goodbye. They resume by token with the number of their last event.
+    Ends with status 1 when a session was not resumed, an event missed or doubled, or a media packet lost.
+
+    Examples: `relay bench reconnect`; `relay bench reconnect --clients 40 --lobbies 4 --away 5 --duration 15`
+    """
+    from bench.reconnect import run_reconnect
+    from bench.reconnect_options import ReconnectOptions
+
+    options = ReconnectOptions(
+        clients, lobbies, away, duration, messages_per_second, packet_rate, relay=relay
+    )
+    return partial(run_reconnect, options)
+
+
 @scenario(app, plots=False)
 def idle(
     relay: RelayOptions,

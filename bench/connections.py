@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 
 import trio
 
+from bench.chatters import Chatters
+from bench.client_thread import measure_work
 from bench.connections_result import (
     ConnectionsResult,
     Fanout,
@@ -26,13 +28,11 @@ from bench.connections_result import (
     Setup,
     percentiles,
 )
-from bench.crowd import Crowd
 from bench.descriptors import allow_descriptors
 from bench.errors import BenchError
 from bench.lobby import random_lobby
-from bench.machine import Pinning, kept_to_client, pinned_thread
+from bench.machine import Pinning, kept_to_client
 from bench.options import RelayOptions, check_ranges
-from bench.process import usage_between
 from bench.progress import ProgressBars
 from bench.server import RelayServer, open_relay_server
 
@@ -41,7 +41,6 @@ PATIENCE_S: Final = 30.0  # for the last connections to have joined
 DRAIN_S: Final = 10.0  # for the last lines to arrive
 PROBE_INTERVAL_S: Final = 0.5
 PROBE_TIMEOUT_S: Final = 10.0
-PROGRESS_INTERVAL_S: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ async def run_connections(options: ConnectionsOptions, progress: ProgressBars) -
             server = await owned.enter_async_context(open_relay_server(options.relay, options.connections))
         owned.enter_context(kept_to_client(pinning))
         lobbies = [random_lobby() for _ in range(options.lobbies)]
-        crowd = owned.enter_context(Crowd(urlsplit(server.url), lobbies))
+        crowd = owned.enter_context(Chatters(urlsplit(server.url), lobbies))
         return await _Run(options, described, pinning, server, crowd, progress).make()
 
 
@@ -117,7 +116,7 @@ class _Run:
         described: dict[str, Any],
         pinning: Pinning,
         server: RelayServer,
-        crowd: Crowd,
+        crowd: Chatters,
         progress: ProgressBars,
     ) -> None:
         self._options = options
@@ -200,8 +199,8 @@ class _Run:
                 lambda: phase((monotonic_ns() - began_ns) / 1e9, f"{tally.delivered:,} delivered"),
             )
         return Fanout(
-            lines=tally.lines_sent,
-            lines_late=tally.lines_late,
+            lines=tally.asked,
+            lines_late=tally.asked_late,
             refused=tally.refused,
             expected=tally.expected,
             delivered=tally.delivered,
@@ -210,21 +209,8 @@ class _Run:
         )
 
     async def _measure(self, work: Callable[[], None], tell: Callable[[], None]) -> PhaseCost:
-        """Do one thing in a thread of its own, on the client's core; cancelling lets it return first."""
-        before, began_ns, idle_ns = await self._server.sample(), monotonic_ns(), self._crowd.tally.idle_ns
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_tell_now_and_then, tell)
-            nursery.start_soon(_stop_when_cancelled, self._crowd, nursery.cancel_scope)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(partial(_on_core, self._pinning.client_cpu, work))
-            client_idle_ns, elapsed_ns = self._crowd.tally.idle_ns - idle_ns, monotonic_ns() - began_ns
-            nursery.cancel_scope.cancel()
-        usage = usage_between(before, await self._server.sample())
-        return PhaseCost(
-            seconds=elapsed_ns / 1e9,
-            server_cpu_share=usage.cpu_share,
-            server_rss_bytes=usage.rss_bytes,
-            client_busy_share=1 - client_idle_ns / elapsed_ns,
+        return await measure_work(
+            work, clients=self._crowd, server=self._server, client_cpu=self._pinning.client_cpu, tell=tell
         )
 
     async def _ask_for_health(self) -> None:
@@ -237,26 +223,6 @@ class _Run:
             else:
                 self._unanswered += 1
             await trio.sleep(PROBE_INTERVAL_S)
-
-
-def _on_core(core: int | None, work: Callable[[], None]) -> None:
-    with pinned_thread(core):
-        work()
-
-
-async def _tell_now_and_then(tell: Callable[[], None]) -> None:
-    while True:
-        await trio.sleep(PROGRESS_INTERVAL_S)
-        tell()
-
-
-async def _stop_when_cancelled(crowd: Crowd, own: trio.CancelScope) -> None:
-    """Let the thread return when somebody else than its own scope, which ends with it, cancels."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        if not own.cancel_called:
-            crowd.stop()
 
 
 def _fetch(url: str) -> bool:

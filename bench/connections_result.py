@@ -171,8 +171,8 @@ class ConnectionsResult:
     def plot(self, figure: "Figure") -> None:
         """How long joining took, and how long a line took to arrive."""
         joined, arrived = figure.subplots(1, 2)
-        _plot_curve(joined, self.setup.joined_after, "from connect() to joined, ms", "Joining")
-        _plot_curve(arrived, self.fanout.latency, "from send() to recv(), ms", "Fan-out")
+        plot_curve(joined, self.setup.joined_after, "from connect() to joined, ms", "Joining")
+        plot_curve(arrived, self.fanout.latency, "from send() to recv(), ms", "Fan-out")
 
     def _signs_of_the_client(self) -> list[str]:
         signs = []
@@ -200,7 +200,7 @@ def _per_second(fanout: Fanout) -> str:
     return number(fanout.delivered / fanout.cost.seconds) + " deliveries"
 
 
-def _plot_curve(axes: "Axes", times: Percentiles, label: str, title: str) -> None:
+def plot_curve(axes: "Axes", times: Percentiles, label: str, title: str) -> None:
     """Share of all that took longer than x."""
     if times.curve_ns:
         values = np.array(times.curve_ns) / 1e6

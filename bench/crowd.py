@@ -1,329 +1,191 @@
-"""Thousands of WebSocket clients in one thread: non-blocking sockets, one epoll, as much of RFC 6455 as they need.
+"""The scenario `crowd`: many clients in many lobbies, some of them slow or dead, and what the others notice of it.
 
-A client here is a few fields, not an object of a library: the server is what is measured, and its clients must cost
-less than it does. Frames are told apart by their headers. Of what they carry, only three things are looked at: the
-welcome and the reply to `join`, the payload of a ping, which is answered, and our probe in a line of chat.
-
-Everything here runs in one thread and is steered from another by `stop` and by reading the counters.
+Order of events: the relay is started (or a running one reached); in each lobby one client publishes a track, so that
+there is something to mute; all others join by thin clients. Then some stop reading or vanish, each kind in turn
+(`slowness.py`), while the others chat, take new names and mute. Every event they hear is checked by its number and
+timed. Meanwhile the relay's metrics say whom it closes. In the end the slow ones read what was kept for them, and find
+out whether they were told why they were closed.
 """
 
-import json
-import os
-import select
-import socket
-from array import array
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from enum import Enum, auto
-from itertools import cycle
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import asdict, replace
+from functools import partial
 from time import monotonic_ns
-from typing import Final, Self
-from urllib.parse import SplitResult
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+import trio
+
+from bench.client_thread import measure_work
+from bench.closings import Closings
+from bench.connections_result import PhaseCost, percentiles
+from bench.crowd_members import CrowdMembers, Member
+from bench.crowd_options import CrowdOptions
+from bench.crowd_result import CrowdResult
+from bench.descriptors import allow_descriptors
 from bench.errors import BenchError
+from bench.join import peer_settings
+from bench.joiner import join_speaking
+from bench.lean_websocket import open_lean_session
+from bench.lobby import CONCURRENT_HANDSHAKES, random_lobby
+from bench.machine import kept_to_client
+from bench.peer import PeerSettings
+from bench.progress import Phase, ProgressBars
+from bench.server import RelayServer, open_relay_server
 
-RECEIVE_BYTES: Final = 64 * 1024
-EVENTS: Final = 512
-LONGEST_WAIT_S: Final = 0.05  # so that `stop` is noticed
-MAX_OPENING: Final = 512  # connections under way at once: beyond, the schedule waits for the server
-#: The text of our lines, after which 20 digits say when the line was sent.
-PROBE: Final = b'"text":"bench '
-PROBE_DIGITS: Final = 20
-
-_TEXT, _CLOSE, _PING = 0x1, 0x8, 0x9
-
-
-class Stage(Enum):
-    """How far a client is."""
-
-    UPGRADING = auto()  # TCP is connecting, or the server has not accepted the WebSocket yet
-    GREETED = auto()  # it has; the welcome or the reply to `join` is awaited
-    JOINED = auto()
-    LOST = auto()
+PATIENCE_S: Final = 60.0  # for the last to have joined
+SETTLE_S: Final = 1.0
+DRAIN_S: Final = 10.0  # for the last events to arrive
+CLOSE_PATIENCE_S: Final = 30.0  # after that, for the last slow one to be closed
+HEAR_OUT_S: Final = 5.0  # for a slow one to read what is there
+CHECK_INTERVAL_S: Final = 0.2
 
 
-class Client:
-    """One connection."""
-
-    __slots__ = ("began_ns", "lobby", "rest", "socket", "stage")
-
-    def __init__(self, opened: socket.socket, lobby: int, began_ns: int) -> None:
-        self.socket = opened
-        self.lobby = lobby
-        self.began_ns = began_ns
-        self.stage = Stage.UPGRADING
-        self.rest = b""  # of a frame that has not come whole
-
-
-@dataclass
-class Tally:
-    """What has happened so far; read by the other thread while it grows."""
-
-    opened: int = 0  # sockets
-    joined: int = 0
-    failed: int = 0  # before they had joined
-    lost: int = 0  # after
-    pings: int = 0
-    lines_sent: int = 0
-    lines_late: int = 0  # more than LATE_NS behind the schedule
-    expected: int = 0  # deliveries of these lines
-    delivered: int = 0
-    refused: int = 0  # error replies
-    reasons: dict[str, int] = field(default_factory=dict)  # of failures and losses
-    upgraded_ns: "array[int]" = field(default_factory=lambda: array("q"))  # connect() to welcome
-    joined_ns: "array[int]" = field(default_factory=lambda: array("q"))  # connect() to the reply to `join`
-    latency_ns: "array[int]" = field(default_factory=lambda: array("q"))  # sending a line to receiving it
-    idle_ns: int = 0  # time in which there was nothing to do
-
-    def note(self, reason: str) -> None:
-        """Count the reason of a failure or a loss."""
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+async def run_crowd(options: CrowdOptions, progress: ProgressBars) -> CrowdResult:
+    """Carry out the scenario. Raises: BenchError."""
+    allow_descriptors(options.clients + options.lobbies)
+    described, pinning = options.describe(), options.relay.pinning  # before this thread is kept to its cores
+    async with AsyncExitStack() as owned:
+        with progress.phase("start the relay", 1):
+            server = await owned.enter_async_context(open_relay_server(options.relay, options.clients))
+        owned.enter_context(kept_to_client(pinning))
+        lobbies = [random_lobby() for _ in range(options.lobbies)]
+        sockets = owned.enter_context(ExitStack())
+        members = owned.enter_context(CrowdMembers(urlsplit(server.url), lobbies, options.slow))
+        run = _Run(options, described, server, members, lobbies, sockets, progress)
+        return await run.make()
 
 
-LATE_NS: Final = 5_000_000
+class _Run:
+    """The phases of one command."""
 
-
-class Crowd:
-    """See the module. A context manager: leaving it closes every socket."""
-
-    def __init__(self, url: SplitResult, lobbies: list[str]) -> None:
-        self.tally = Tally()
+    def __init__(
+        self,
+        options: CrowdOptions,
+        described: dict[str, Any],
+        server: RelayServer,
+        members: CrowdMembers,
+        lobbies: list[str],
+        sockets: ExitStack,
+        progress: ProgressBars,
+    ) -> None:
+        self._options = options
+        self._described = described
+        self._server = server
+        self._members = members
         self._lobbies = lobbies
-        self._address, self._family = _resolve(url)
-        self._request = _upgrade_request(url)
-        self._members: list[list[Client]] = [[] for _ in lobbies]
-        self._clients: dict[int, Client] = {}
-        self._opening = 0
-        self._epoll = select.epoll()
-        self._stopped = False
+        self._sockets = sockets
+        self._progress = progress
 
-    def __enter__(self) -> Self:
-        return self
+    async def make(self) -> CrowdResult:
+        """Join, act, let the slow ones read."""
+        options, tally, counts = self._options, self._members.tally, self._members.counts
+        await self._join()
+        joined = tally.joined
+        closings = Closings()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(closings.watch, self._server.info_url.removesuffix("/api/system/info"))
+            cost = await self._act()
+            slow = len(self._members.slow)
+            await self._wait_closed(closings, slow)
+            nursery.cancel_scope.cancel()
+        self._members.settle_accounts()
+        lost = tally.lost
+        with self._progress.phase("let the slow ones read", 1):
+            await self._work(partial(self._members.hear_out, HEAR_OUT_S), lambda: None)
+        return CrowdResult(
+            options=self._described,
+            pinning=options.relay.pinning,
+            joined=joined,
+            failed=options.clients - joined,
+            slow=slow,
+            latency=percentiles(tally.latency_ns),
+            asked=dict(counts.done),
+            asked_late=tally.asked_late,
+            refused=dict(counts.refusals),
+            expected=tally.expected,
+            delivered=tally.delivered,
+            events=self._members.numbers.events,
+            events_lost=self._members.numbers.lost,
+            events_duplicated=self._members.numbers.duplicated,
+            live_lost=lost,
+            reasons=dict(tally.reasons),
+            closed_at_s=closings.at_s,
+            closed_codes=dict(closings.codes),
+            farewells=[asdict(farewell) for farewell in counts.farewells],
+            cost=cost,
+        )
 
-    def __exit__(self, *_: object) -> None:
-        for client in tuple(self._clients.values()):
-            with suppress(OSError):  # a polite end, so that the server keeps no session to be resumed
-                client.socket.send(_masked(_CLOSE, (1000).to_bytes(2)))
-            client.socket.close()
-        self._epoll.close()
-
-    def stop(self) -> None:
-        """Let whatever runs, and all that would run after it, return soon; from any thread."""
-        self._stopped = True
-
-    # What a crowd does. Each returns when it is done or stopped.
-
-    def open(self, count: int, rate: float, patience_s: float) -> None:
-        """Open `count` connections at `rate` a second; each joins the next lobby. Waits until all have or failed."""
-        start = monotonic_ns()
-        interval = 1e9 / rate
-        lobbies = cycle(range(len(self._lobbies)))
-        while not self._stopped and self.tally.opened < count:
-            due = start + int(self.tally.opened * interval)
-            if self._opening < MAX_OPENING and due <= monotonic_ns():
-                self._connect(next(lobbies))
-            self._turn(due if self._opening < MAX_OPENING else 0)
-        self._wait_until(lambda: self._opening == 0, patience_s)
-
-    def listen(self, seconds: float) -> None:
-        """Answer pings for so long."""
-        self._wait_until(lambda: False, seconds)
-
-    def chat(self, lines_per_second: float, seconds: float, drain_s: float) -> None:
-        """Say lines at this rate, in one lobby after the other, each by another of its members; then wait for all."""
-        start = monotonic_ns()
-        interval = 1e9 / lines_per_second
-        speakers = [cycle(tuple(members)) for members in self._members if members]
-        turns = cycle(speakers)
-        for number in range(round(lines_per_second * seconds)):
-            due = start + int(number * interval)
-            while not self._stopped and monotonic_ns() < due:
-                self._turn(due)
-            if self._stopped or not speakers:
-                return
-            self.tally.lines_late += monotonic_ns() - due > LATE_NS
-            self._say(next(next(turns)))
-        self._wait_until(lambda: self.tally.delivered >= self.tally.expected, drain_s)
-
-    # One turn of the loop.
-
-    def _wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = monotonic_ns() + int(seconds * 1e9)
-        while not self._stopped and monotonic_ns() < deadline and not condition():
-            self._turn(deadline)
-
-    def _turn(self, until_ns: int) -> None:
-        """Serve what has arrived; wait for it no longer than `until_ns` (0: any time)."""
-        began = monotonic_ns()
-        left_s = (until_ns - began) / 1e9 if until_ns else LONGEST_WAIT_S
-        events = self._epoll.poll(max(0.0, min(left_s, LONGEST_WAIT_S)), EVENTS)
-        self.tally.idle_ns += monotonic_ns() - began
-        for descriptor, event in events:
-            client = self._clients.get(descriptor)
-            if client is None:
-                continue
-            if event & select.EPOLLOUT:
-                self._start_upgrade(client)
-            else:
-                self._receive(client)
-
-    def _connect(self, lobby: int) -> None:
-        self.tally.opened += 1
-        opened = socket.socket(self._family, socket.SOCK_STREAM)
-        opened.setblocking(False)
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = Client(opened, lobby, monotonic_ns())
-        with suppress(BlockingIOError):
-            opened.connect(self._address)
-        self._clients[opened.fileno()] = client
-        self._opening += 1
-        self._epoll.register(opened.fileno(), select.EPOLLOUT)
-
-    def _start_upgrade(self, client: Client) -> None:
-        failure = client.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if failure:
-            self._lose(client, os.strerror(failure))
-            return
-        self._epoll.modify(client.socket.fileno(), select.EPOLLIN)
-        self._send(client, self._request)
-
-    def _receive(self, client: Client) -> None:
-        try:
-            piece = client.socket.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._lose(client, error.strerror or "error")
-            return
-        now = monotonic_ns()
-        if not piece:
-            self._lose(client, "closed without a word")
-            return
-        data = client.rest + piece if client.rest else piece
-        position = 0
-        if client.stage is Stage.UPGRADING:
-            position = data.find(b"\r\n\r\n") + 4
-            if position < 4:
-                client.rest = data
-                return
-            if not data.startswith(b"HTTP/1.1 101 "):
-                self._lose(client, data.partition(b"\r\n")[0].decode("ascii", "replace"))
-                return
-            client.stage = Stage.GREETED
-        self._read_frames(client, data, position, now)
-
-    def _read_frames(self, client: Client, data: bytes, position: int, now: int) -> None:
-        """Walk over the frames of `data`; what is left of the last one is kept. Server frames are not masked."""
-        size = len(data)
-        while size - position >= 2:
-            length = data[position + 1]
-            body = position + 2
-            if length >= 126:
-                wide = 2 if length == 126 else 8
-                if size - body < wide:
-                    break
-                length = int.from_bytes(data[body : body + wide])
-                body += wide
-            end = body + length
-            if end > size:
-                break
-            opcode = data[position] & 0x0F
-            if opcode == _TEXT:
-                self._read_text(client, data, body, end, now)
-            elif opcode == _PING:
-                self.tally.pings += 1
-                self._send(client, _masked(0xA, data[body:end]))
-            elif opcode == _CLOSE:
-                code = int.from_bytes(data[body : body + 2])
-                self._lose(
-                    client, f"closed with {code} {data[body + 2 : end].decode(errors='replace')}".strip()
+    async def _join(self) -> None:
+        options, tally = self._options, self._members.tally
+        with self._progress.phase(f"{options.lobbies} clients publish", options.lobbies) as phase:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._publish, phase)
+                await self._work(
+                    partial(self._members.await_adopted, options.lobbies, PATIENCE_S), lambda: None
                 )
-                return
-            position = end
-        client.rest = data[position:]
+        others = options.clients - options.lobbies
+        with self._progress.phase(f"{others:,} others join", options.clients) as phase:
+            await self._work(
+                partial(self._members.open, others, options.join_rate, PATIENCE_S),
+                lambda: phase(tally.joined, f"{tally.joined:,} joined, {tally.failed:,} failed"),
+            )
+            await self._work(partial(self._members.listen, SETTLE_S), lambda: None)
+        if tally.failed or tally.joined < options.clients:
+            reasons = "; ".join(tally.reasons) or f"no answer within {PATIENCE_S:g} s"
+            raise BenchError(f"only {tally.joined:,} of {options.clients:,} clients could join: {reasons}")
 
-    def _read_text(self, client: Client, data: bytes, body: int, end: int, now: int) -> None:
-        if client.stage is Stage.JOINED:
-            found = data.find(PROBE, body, end)
-            if found >= 0:
-                start = found + len(PROBE)
-                self.tally.latency_ns.append(now - int(data[start : start + PROBE_DIGITS]))
-                self.tally.delivered += 1
-            elif data.startswith(b'{"type":"error"', body):
-                self.tally.refused += 1
-        elif data.startswith(b'{"type":"welcome"', body):
-            self.tally.upgraded_ns.append(now - client.began_ns)
-            number = len(self.tally.upgraded_ns)
-            join = {"lobby": self._lobbies[client.lobby], "name": f"bench {number}"}
-            self._send(client, _request("join", join))
-        elif data.startswith(b'{"type":"joined"', body):
-            self.tally.joined_ns.append(now - client.began_ns)
-            self.tally.joined += 1
-            self._opening -= 1
-            client.stage = Stage.JOINED
-            self._members[client.lobby].append(client)
-        elif data.startswith(b'{"type":"error"', body):
-            self._lose(client, json.loads(data[body:end])["data"]["error"])
+    async def _publish(self, phase: Phase) -> None:
+        """Let one client of each lobby publish a track, a few at a time. Raises: BenchError."""
+        settings = peer_settings(self._options.relay, self._options.profile, self._server)
+        coming = iter(enumerate(self._lobbies))
+        done = 0
 
-    def _say(self, client: Client) -> None:
-        if client.stage is not Stage.JOINED:
-            return
-        members = self._members[client.lobby]
-        self.tally.lines_sent += 1
-        self.tally.expected += sum(member.stage is Stage.JOINED for member in members)
-        self._send(client, _request("chat", {"text": f"bench {monotonic_ns():0{PROBE_DIGITS}}"}))
+        async def publish_some(coming: Iterator[tuple[int, str]]) -> None:
+            nonlocal done
+            for index, lobby in coming:
+                self._members.adopt(await self._publish_one(replace(settings, lobby=lobby), index))
+                done += 1
+                phase(done)
 
-    def _send(self, client: Client, data: bytes) -> None:
-        """Send a frame. A client sends so little that its socket always has room."""
-        try:
-            whole = client.socket.send(data) == len(data)
-        except OSError as error:
-            self._lose(client, error.strerror or "error")
-            return
-        if not whole:
-            self._lose(client, "the socket had no room for a frame of the client")
+        async with trio.open_nursery() as nursery:
+            for _ in range(CONCURRENT_HANDSHAKES):
+                nursery.start_soon(publish_some, coming)
 
-    def _lose(self, client: Client, reason: str) -> None:
-        if client.stage is Stage.LOST:
-            return
-        if client.stage is Stage.JOINED:
-            self.tally.lost += 1
-        else:
-            self.tally.failed += 1
-            self._opening -= 1
-        self.tally.note(reason)
-        client.stage = Stage.LOST
-        del self._clients[client.socket.fileno()]
-        client.socket.close()
+    async def _publish_one(self, settings: PeerSettings, index: int) -> Member:
+        async with open_lean_session(settings.url) as session:
+            speaker = await join_speaking(session, settings, f"publisher {index}", self._sockets)
+            websocket = self._sockets.enter_context(session.detach())
+        member = Member(websocket, index, monotonic_ns(), None)
+        member.rest = session.reader.rest
+        member.seq = session.last_seq
+        member.track_id = speaker.track_id
+        member.media, member.consent = speaker.connected.socket, speaker.connected.consent
+        return member
 
+    async def _act(self) -> PhaseCost:
+        options, tally = self._options, self._members.tally
+        title = f"{options.events_per_second:g} events/s, {options.slow} slow"
+        with self._progress.phase(title, options.duration_s) as phase:
+            began_ns = monotonic_ns()
+            return await self._work(
+                partial(self._members.act, options.events_per_second, options.duration_s, DRAIN_S),
+                lambda: phase((monotonic_ns() - began_ns) / 1e9, f"{tally.delivered:,} delivered"),
+            )
 
-def _resolve(url: SplitResult) -> tuple[tuple[str, int], socket.AddressFamily]:
-    port = url.port or 80
-    try:
-        family, _, _, _, address = socket.getaddrinfo(url.hostname, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise BenchError(f"the host {url.hostname!r} is unknown ({error.strerror})") from error
-    return (str(address[0]), port), family
+    async def _wait_closed(self, closings: Closings, slow: int) -> None:
+        """Go on answering pings until the relay has closed all slow ones, or for as long as is reasonable."""
+        with self._progress.phase("wait for the last slow one to be closed", 1):
+            deadline_ns = monotonic_ns() + int(CLOSE_PATIENCE_S * 1e9)
+            while len(closings.at_s) < slow and monotonic_ns() < deadline_ns:
+                await self._work(partial(self._members.listen, CHECK_INTERVAL_S), lambda: None)
 
-
-def _upgrade_request(url: SplitResult) -> bytes:
-    return (
-        f"GET {url.path or '/ws'} HTTP/1.1\r\nHost: {url.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    ).encode()
-
-
-def _request(kind: str, data: dict[str, str]) -> bytes:
-    return _masked(_TEXT, json.dumps({"type": kind, "data": data, "id": 1}).encode())
-
-
-def _masked(opcode: int, payload: bytes) -> bytes:
-    """Return a whole frame from a client (RFC 6455 section 5.3). Nothing here is longer than 65,535 bytes."""
-    key = os.urandom(4)
-    size = len(payload)
-    header = (
-        bytes((0x80 | opcode, 0x80 | size)) if size < 126 else bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2)
-    )
-    pad = int.from_bytes((key * (size // 4 + 1))[:size])
-    return header + key + (int.from_bytes(payload) ^ pad).to_bytes(size)
+    async def _work(self, work: Callable[[], None], tell: Callable[[], None]) -> PhaseCost:
+        return await measure_work(
+            work,
+            clients=self._members,
+            server=self._server,
+            client_cpu=self._options.relay.pinning.client_cpu,
+            tell=tell,
+        )

@@ -136,6 +136,13 @@ class Run:
         """Return the histogram as it is now; the difference of two says what was in between."""
         return self._load.latencies.copy()
 
+    def take_longest_gap_ns(self) -> int:
+        """Return the longest time any subscriber was without a packet of a publisher, since the last call."""
+        gaps = self._load.flows["gap_ns"]
+        longest = int(gaps.max(initial=0))
+        gaps[:] = 0
+        return longest
+
     def finish(self) -> None:
         """Send nothing more. The loop ends when all that was sent has come back, or nothing more comes."""
         self._load.schedule["total_packets"] = 0

@@ -107,16 +107,28 @@ async def join_listening(
     note: Note = ignore,
 ) -> Connected:
     """Join the lobby and receive these tracks; return when the first packet has been decrypted. Raises: BenchError."""
+    connected = await join_subscribing(session, settings, name, track_ids, owned, note)
+    await receive_first(connected, owned)
+    note(Milestone.MEDIA)
+    return connected
+
+
+async def join_subscribing(
+    session: LeanSession,
+    settings: PeerSettings,
+    name: str,
+    track_ids: Sequence[str],
+    owned: ExitStack,
+    note: Note = ignore,
+) -> Connected:
+    """Join the lobby and subscribe to these tracks; return when DTLS is done. Raises: BenchError."""
     await session.request("join", lobby=settings.lobby, name=name)
     note(Milestone.JOINED)
     local = local_transport(settings)
     offer = write_subscribing_offer(local, settings.kind, len(track_ids))
     answer = await _ask(session, offer, None, dict(enumerate(track_ids)))
     note(Milestone.ANSWERED)
-    connected = await connect_media(settings, local, answer["sdp"], owned, note)
-    await receive_first(connected, owned)
-    note(Milestone.MEDIA)
-    return connected
+    return await connect_media(settings, local, answer["sdp"], owned, note)
 
 
 async def join_speaking(

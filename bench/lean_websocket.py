@@ -2,12 +2,13 @@
 
 What it leaves out is what the relay never needs of a load generator: fragments, extensions, and random masks (RFC 6455
 section 5.3 guards proxies with them; a mask of zeros is as valid and saves the exclusive-or). Events are not decoded,
-only replies are.
+only replies are, and of events the number.
 """
 
 import base64
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import AsyncGenerator
@@ -29,6 +30,9 @@ OPEN_TIMEOUT_S: Final = 60.0
 REQUEST_TIMEOUT_S: Final = 60.0
 MAX_HEAD_BYTES: Final = 16_384
 RECEIVE_BYTES: Final = 65_536
+EVENT_NUMBER: Final = re.compile(rb'"seq":(\d+)\}$')
+"""The number of a lobby's event stands at the end of its frame; a reply ends in "re"."""
+
 _FINAL: Final = 0x80
 _MASKED: Final = 0x80
 _NO_MASK: Final = bytes(4)
@@ -51,6 +55,11 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What belongs to a frame that has not come whole."""
+        return bytes(self._buffer)
 
     def feed(self, received: bytes) -> list[tuple[int, bytes]]:
         """Take more bytes; return the (opcode, payload) of every frame they complete."""
@@ -84,6 +93,12 @@ class LeanSession:
         self._sending = trio.Lock()
         self._welcomed = trio.Event()
         self.ended = trio.Event()
+        self.welcome: dict[str, Any] = {}
+        """What the relay's first message said."""
+        self.joined: dict[str, Any] = {}
+        """The last reply to `join`."""
+        self.last_seq = 0
+        """Number of the last event of the lobby, or of the last one the reply to `join` shows."""
         self.detached = False
         self.muted = False
         """Set to answer no ping any more."""
@@ -141,9 +156,16 @@ class LeanSession:
                 return
             await self.send_frame(PONG, payload)
         elif opcode == TEXT and not self._welcomed.is_set():
+            self.welcome = json.loads(payload)["data"]
             self._welcomed.set()
-        elif opcode == TEXT and self._replies and b'"re":' in payload:
+        elif opcode == TEXT and b'"re":' not in payload:
+            if (numbered := EVENT_NUMBER.search(payload)) is not None:
+                self.last_seq = int(numbered[1])
+        elif opcode == TEXT and self._replies:
             reply = json.loads(payload)
+            if reply["type"] == "joined":
+                self.joined = reply["data"]
+                self.last_seq = int(self.joined["seq"])
             waiting = self._replies.pop(reply.get("re"), None)
             if waiting is not None:
                 waiting[1].append(reply)

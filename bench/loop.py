@@ -304,6 +304,9 @@ def _take_media(load: Load, subscriber: Int, packet: Array, length: Int, now: In
                 counters[Counter.DUPLICATED] += 1
                 return
             flow.window |= bit
+    if flow.last_ns > 0:
+        flow.gap_ns = max(flow.gap_ns, now - flow.last_ns)
+    flow.last_ns = now
     latency = now - probe.sent_ns
     second = _second(load, now)
     counters[Counter.DELIVERED] += 1

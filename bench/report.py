@@ -5,7 +5,7 @@ import math
 from rich.console import Console
 from rich.table import Table
 
-from bench.scenario import Record, ResultTable
+from bench.scenario import Reading, Record, ResultTable
 
 
 def print_record(console: Console, record: Record) -> None:
@@ -38,3 +38,12 @@ def ms(value_ns: float) -> str:
 def number(value: float, digits: int = 0) -> str:
     """A number as a cell; "-" when it was not measured."""
     return "-" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def verdict_line(reading: Reading) -> str:
+    """Return a line of a reading that has a bar: held or not, the value, the bar."""
+    assert reading.bar is not None
+    style, word = ("green", "held") if reading.met else ("bold red", "not held")
+    digits = 0 if float(reading.value).is_integer() else 1
+    unit = f" {reading.unit}" if reading.unit else ""
+    return f"[{style}]{word}: {reading.name} {number(reading.value, digits)}{unit} (bar: {reading.bar:g}{unit})[/]"

@@ -15,6 +15,8 @@ import voicebot
 from bench.churn import run_churn
 from bench.churn_options import ChurnOptions
 from bench.connections import ConnectionsOptions, run_connections
+from bench.crowd import run_crowd
+from bench.crowd_options import CrowdOptions
 from bench.errors import BenchError
 from bench.forward import run_forward
 from bench.forward_options import ForwardOptions
@@ -27,6 +29,8 @@ from bench.latency import LatencyOptions, run_latency
 from bench.options import RelayOptions
 from bench.payload import PayloadKind
 from bench.progress import ProgressBars
+from bench.reconnect import run_reconnect
+from bench.reconnect_options import ReconnectOptions
 from bench.report import number
 from bench.scenario import (
     CheckedResult,
@@ -173,6 +177,8 @@ def _full(relay: RelayOptions) -> list[Part]:
             75,
             partial(run_connections, ConnectionsOptions(duration_s=20, relay=relay)),
         ),
+        Part("crowd", 60, partial(run_crowd, CrowdOptions(relay=relay))),
+        Part("reconnect", 40, partial(run_reconnect, ReconnectOptions(relay=relay))),
         Part("idle", 120, partial(run_idle, IdleOptions(peers=2_000, duration_s=15, relay=relay))),
         Part("churn", 60, partial(run_churn, ChurnOptions(duration_s=30, relay=relay))),
         Part("soak", 150, partial(run_soak, ChurnOptions(duration_s=120, rate=5, relay=relay))),
@@ -186,12 +192,18 @@ def _quick(relay: RelayOptions) -> list[Part]:
     connections = ConnectionsOptions(
         connections=100, lobby_size=50, rate=100, idle_s=1, duration_s=2, relay=relay
     )
+    crowd = CrowdOptions(clients=40, lobbies=2, slow=2, events_per_second=20, duration_s=2, relay=relay)
+    reconnect = ReconnectOptions(
+        clients=8, lobbies=2, away_s=0.5, duration_s=3, messages_per_second=4, relay=relay
+    )
     return [
         forward("forward 1 x 20", subscribers=20),
         forward("forward video", subscribers=5, size=1_200, kind=PayloadKind.VIDEO, burst=9),
         Part("latency", 10, partial(run_latency, LatencyOptions(fan_out, busy_trio=True))),
         Part("join", 12, partial(run_join, JoinOptions(joins=20, background=10, quiet_s=1, relay=relay))),
         Part("connections", 12, partial(run_connections, connections)),
+        Part("crowd", 20, partial(run_crowd, crowd)),
+        Part("reconnect", 10, partial(run_reconnect, reconnect)),
         Part("idle", 12, partial(run_idle, IdleOptions(peers=20, duration_s=3, relay=relay))),
         Part("churn", 15, partial(run_churn, ChurnOptions(duration_s=3, relay=relay))),
         Part("soak", 20, partial(run_soak, ChurnOptions(duration_s=6, relay=relay))),

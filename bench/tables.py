@@ -58,6 +58,8 @@ FLOW = np.dtype(
         ("highest", "i8"),  # newest sequence received; below `first`: none yet
         ("window", "u8"),  # bit d: sequence highest - d was received
         ("delivered", "i8"),  # each packet once; packets of the ramp not counted
+        ("last_ns", "i8"),  # when the last packet came, of the ramp too; 0: none yet
+        ("gap_ns", "i8"),  # the longest time without one; set to 0 by the Trio side
     ],
     align=True,
 )

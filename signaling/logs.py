@@ -28,7 +28,7 @@ STOP_SECONDS = 1.0
 
 LEVELS = ("debug", "info", "warning", "error")
 #: One line a frame, or a request with its whole URL: not what an operator means by "debug" or "info".
-_TALKATIVE = ("trio-websocket", "httpx", "httpcore", "urllib3")
+_TALKATIVE = ("alembic", "trio-websocket", "httpx", "httpcore", "urllib3")
 _LOGGER_NAME = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*", re.ASCII)
 _MAX_LOGGER_NAME = 100
 

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 import relay
 from signaling.access import Access
+from signaling.bots import bot_metrics
 from signaling.event_metrics import event_metrics
 from signaling.operation_metrics import operation_metrics
 from signaling.report import Service
@@ -68,6 +69,7 @@ class _ServiceCollector(Collector):
         yield from operation_metrics(service.loop_lag, service.drain, service.tracer)
         yield from _store_metrics(service.store.statistics())
         yield from _access_metrics(service.access)
+        yield from bot_metrics(service.bots.statistics())
         yield from _relay_metrics(service.router.statistics())
 
 

@@ -7,6 +7,7 @@ import relay
 from signaling.access import Access
 from signaling.address_limits import AddressLimits
 from signaling.admission import Gate
+from signaling.bots import BotService
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.drain import Drain
@@ -33,6 +34,7 @@ class Service:
     store: Store
     access: Access
     gate: Gate
+    bots: BotService
     address_limits: AddressLimits
     webhooks: Webhooks
     drain: Drain

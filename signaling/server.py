@@ -19,6 +19,7 @@ from signaling.access import make_access, token_key_of
 from signaling.address_limits import AddressLimits
 from signaling.admission import LobbyGate
 from signaling.auth import TokenKey
+from signaling.bots import BotService, Deadlines, bots_endpoint
 from signaling.client_address import parse_networks
 from signaling.connection import Connection
 from signaling.counters import Counters
@@ -34,7 +35,7 @@ from signaling.logs import get_logger
 from signaling.loop_lag import LoopLag
 from signaling.messages import CloseCode
 from signaling.overload import publish_overloads
-from signaling.peer_path import Answerer, NobodyAnswers, PeerPath
+from signaling.peer_path import Answerer, PeerPath
 from signaling.readiness import Readiness
 from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS
 from signaling.report import Service
@@ -74,13 +75,14 @@ async def run_server(
     store: Store | None = None,
     token_key: TokenKey | None = None,
     answerer: Answerer | None = None,
+    bot_deadlines: Deadlines | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
-    Cancelling ends it at once. A store and a token key that are given stand for those of the settings; without an
-    answerer, no bot answers those who write to one.
+    Cancelling ends it at once. A store and a token key that are given stand for those of the settings; an answerer
+    stands for the bots of lobbies.
 
     Raises, in exception groups: ListenError, relay.LocalProtocolError when a port or an address cannot be used,
     StoreOpenError, DataDirectoryError, TracingError, AdminTokenError, TokenKeyError, WebhookConfigurationError.
@@ -127,6 +129,15 @@ async def run_server(
                 snapshot=snapshot,
             ) as sessions:
                 drain, loop_lag = Drain(), LoopLag()
+                bots = BotService(
+                    lobbies=lobbies,
+                    bus=eventing.bus,
+                    store=kept,
+                    usage=access.companies.usage,
+                    drain=drain,
+                    failures=counters.failures,
+                    deadlines=bot_deadlines,
+                )
                 service = Service(
                     settings=settings,
                     router=router,
@@ -137,8 +148,13 @@ async def run_server(
                     store=kept,
                     access=access,
                     gate=LobbyGate(
-                        lobbies=lobbies, names=access.names, passwords=access.passwords, tokens=access.tokens
+                        lobbies=lobbies,
+                        names=access.names,
+                        passwords=access.passwords,
+                        tokens=access.tokens,
+                        tickets=bots,
                     ),
+                    bots=bots,
                     address_limits=AddressLimits(max_open=settings.max_connections_per_address),
                     webhooks=eventing.webhooks,
                     drain=drain,
@@ -154,14 +170,18 @@ async def run_server(
                     ),
                     tracer=tracer,
                 )
-                peer_path = _peer_path(service, answerer or NobodyAnswers())
+                bots.restore(snapshot.bots)
+                peer_path = _peer_path(service, answerer or bots)
                 nursery.start_soon(loop_lag.run)
                 nursery.start_soon(speaking.run)
                 nursery.start_soon(publish_overloads, router, eventing.bus)
                 nursery.start_soon(peer_path.run)
+                nursery.start_soon(bots.run)
                 limits = _websocket_limits(settings)
                 clients = Endpoint("clients", WEBSOCKET_PATH.decode(), _connection_handler(service), limits)
-                front_door = _front_door(service, [clients, peer_path.endpoint(limits), eventing.feed])
+                front_door = _front_door(
+                    service, [clients, peer_path.endpoint(limits), eventing.feed, _bots_endpoint(service)]
+                )
                 task_status.started(_running(settings, listener, service))
                 await front_door.run(
                     [listener], trio.Event() if stop is None else stop, stop_seconds=settings.stop_seconds
@@ -198,6 +218,16 @@ def _peer_path(service: Service, answerer: Answerer) -> PeerPath:
         drain=service.drain,
         ice_servers=service.settings.ice_servers,
         counters=service.counters,
+    )
+
+
+def _bots_endpoint(service: Service) -> Endpoint:
+    return bots_endpoint(
+        service.bots,
+        gate=service.access.admin,
+        companies=service.access.companies,
+        counters=service.counters,
+        limits=_websocket_limits(service.settings),
     )
 
 

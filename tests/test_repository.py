@@ -17,7 +17,7 @@ PACKAGES = {"media", "relay", "signaling", "voicebot", "bench"}
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
-    ROOT / "signaling/PROTOCOL.md",
+    *(ROOT / "signaling").glob("*.md"),
     *(ROOT / "docs").rglob("*.md"),
 ]
 MADE = {

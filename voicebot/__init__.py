@@ -9,10 +9,15 @@ Media is the caller's own (aiortc, for instance): ``Connection.offer`` carries i
 ``recvonly`` audio sections as ``connection.lobby.audio_slots`` says and name them in ``listen``: whoever speaks is heard there, and
 nobody who comes or goes needs another offer. Single tracks are taken by name with ``subscribe``.
 
+A bot that is started when a relay's users ask for it is a ``Bot``, run by a ``Provider``: see ``voicebot/chat_bot.py``.
+
 The messages themselves are in ``signaling.messages``.
 """
 
 from voicebot.backoff import Backoff
+from voicebot.bot import Assignment, Bot, UnansweredError
+from voicebot.bot_runner import BotRunner
+from voicebot.chat_bot import ChatBot
 from voicebot.connection import Connection, ConnectionStatistics
 from voicebot.errors import (
     ConnectError,
@@ -24,10 +29,15 @@ from voicebot.errors import (
 from voicebot.events import Disconnected, Event, EventsDropped, Reconnected
 from voicebot.link import Timeouts
 from voicebot.opening import connect
+from voicebot.provider import Provider, provide
 from voicebot.roster import Roster
 
 __all__ = [
+    "Assignment",
     "Backoff",
+    "Bot",
+    "BotRunner",
+    "ChatBot",
     "ConnectError",
     "Connection",
     "ConnectionLostError",
@@ -36,10 +46,13 @@ __all__ = [
     "Event",
     "EventsDropped",
     "ProtocolError",
+    "Provider",
     "Reconnected",
     "RequestTimeoutError",
     "Roster",
     "Timeouts",
+    "UnansweredError",
     "VoicebotError",
     "connect",
+    "provide",
 ]

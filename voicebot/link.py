@@ -4,7 +4,7 @@ A link never reconnects; that is ``connection``'s business. Its background tasks
 network ends in ``lost``.
 """
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -13,6 +13,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from signaling.messages import (
+    SERVER_MESSAGES,
     ClientMessage,
     CloseCode,
     Closing,
@@ -26,7 +27,7 @@ from signaling.messages import (
 )
 from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError
 from voicebot.nursery import open_bare_nursery
-from voicebot.replies import Waiters
+from voicebot.replies import REPLIES, Waiters
 from voicebot.stream import OpenStream, WatchedStream, WebSocketUrl
 
 #: The snapshot of a full lobby or the answer to a browser with hundreds of sections; the library's default is 1 MiB.
@@ -67,13 +68,30 @@ class Loss:
         return ConnectionLostError(self.reason, code=self.code)
 
 
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """What is spoken on a link: the messages that may come, the reply to each request, and whether ``welcome`` comes first."""
+
+    messages: Mapping[str, type[ServerMessage]]
+    replies: Mapping[type[ClientMessage], type[ServerMessage]]
+    greets: bool
+
+
+CLIENT_DIALECT = Dialect(SERVER_MESSAGES, REPLIES, greets=True)
+
 Receive = Callable[[ServerFrame], None]
 """Called with every message in the order of arrival. Must neither wait nor raise."""
 
 
 @asynccontextmanager
 async def open_link(
-    url: WebSocketUrl, open_stream: OpenStream, receive: Receive, timeouts: Timeouts
+    url: WebSocketUrl,
+    open_stream: OpenStream,
+    receive: Receive,
+    timeouts: Timeouts,
+    *,
+    dialect: Dialect = CLIENT_DIALECT,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> AsyncGenerator["Link", None]:
     """Open a WebSocket and wait for ``welcome``; leaving the scope says goodbye (1000) unless the link is lost.
 
@@ -85,8 +103,8 @@ async def open_link(
             stream = WatchedStream(await open_stream())
             try:
                 async with open_bare_nursery() as nursery, _shielded_nursery(nursery) as transport:
-                    websocket = await _shake_hands(transport, stream, url)
-                    link = Link(websocket, receive, timeouts)
+                    websocket = await _shake_hands(transport, stream, url, headers)
+                    link = Link(websocket, receive, timeouts, dialect)
                     try:
                         nursery.start_soon(link.read)
                         nursery.start_soon(link.write)
@@ -138,7 +156,7 @@ async def _shielded_nursery(parent: trio.Nursery) -> AsyncGenerator[trio.Nursery
 
 
 async def _shake_hands(
-    nursery: trio.Nursery, stream: WatchedStream, url: WebSocketUrl
+    nursery: trio.Nursery, stream: WatchedStream, url: WebSocketUrl, headers: Sequence[tuple[bytes, bytes]]
 ) -> WebSocketConnection:
     websocket: WebSocketConnection | None = None
     with trio.CancelScope() as attempt:
@@ -153,6 +171,7 @@ async def _shake_hands(
             cast("trio.SocketStream", stream),  # annotated too narrowly: any stream will do
             url.host_header,
             url.resource,
+            extra_headers=list(headers),
             max_message_size=MAX_MESSAGE_BYTES,
             message_queue_size=MESSAGE_QUEUE_LENGTH,
         )
@@ -164,13 +183,22 @@ async def _shake_hands(
 class Link:
     """An open WebSocket; made by ``open_link``, which runs ``read``, ``write`` and ``keep_alive``."""
 
-    def __init__(self, websocket: WebSocketConnection, receive: Receive, timeouts: Timeouts) -> None:
+    def __init__(
+        self,
+        websocket: WebSocketConnection,
+        receive: Receive,
+        timeouts: Timeouts,
+        dialect: Dialect = CLIENT_DIALECT,
+    ) -> None:
         self._websocket = websocket
+        self._dialect = dialect
         self._receive = receive
         self._timeouts = timeouts
         self._outgoing, self._to_write = trio.open_memory_channel[str](SEND_QUEUE_LENGTH)
-        self._waiters = Waiters()
+        self._waiters = Waiters(dialect.replies)
         self._welcomed = trio.Event()
+        if not dialect.greets:
+            self._welcomed.set()
         self._lost = trio.Event()
         self._loss: Loss | None = None
         self._farewell: str | None = None
@@ -212,6 +240,17 @@ class Link:
                 assert self._loss is not None
                 raise self._loss.error() from None
             return await waiter.wait_reply()
+
+    async def send(self, message: ClientMessage) -> None:
+        """Send a request whose reply nobody waits for: it comes without ``re``, and is handed up like an event.
+
+        Raises: ConnectionLostError.
+        """
+        try:
+            await self._outgoing.send(encode_client(message))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            assert self._loss is not None
+            raise self._loss.error() from None
 
     async def read(self) -> None:
         """Hand on what arrives until the link is lost."""
@@ -260,7 +299,7 @@ class Link:
 
     def _take(self, frame: str | bytes) -> None:
         try:
-            decoded = decode_server(frame)
+            decoded = decode_server(frame, self._dialect.messages)
         except MessageError as error:
             self.unreadable_frames += 1
             if error.re is not None:

@@ -1,6 +1,6 @@
 """Requests that wait for their replies, matched by id. No I/O."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import trio
@@ -89,7 +89,8 @@ class Waiter:
 class Waiters:
     """All requests under way on one connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, replies: Mapping[type[ClientMessage], type[ServerMessage]] = REPLIES) -> None:
+        self._replies = replies
         self._next_id = 1
         self._waiters: dict[int, Waiter] = {}
         #: Replies nobody waited for any more: their request had been cancelled or had timed out.
@@ -98,7 +99,7 @@ class Waiters:
     @contextmanager
     def expect(self, message: ClientMessage) -> Iterator[Waiter]:
         """Give a request its id; the reply is awaited inside the scope."""
-        waiter = Waiter(self._next_id, REPLIES[type(message)])
+        waiter = Waiter(self._next_id, self._replies[type(message)])
         self._next_id += 1
         self._waiters[waiter.request_id] = waiter
         try:

@@ -21,6 +21,7 @@ from pydantic_core import CoreSchema
 MAX_NAME_LENGTH = 64
 MAX_LOBBY_LENGTH = 64
 MAX_CHAT_LENGTH = 2000
+MAX_LINE_LENGTH = 300
 #: As the relay reads SDP; browsers use one or two digits.
 MAX_MID_LENGTH = 64
 MAX_ID_LENGTH = 64
@@ -94,6 +95,8 @@ WHOLE = BeforeValidator(_whole)
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(_name), _VISIBLE]
 LobbyName = Annotated[str, Field(min_length=1, max_length=MAX_LOBBY_LENGTH), AfterValidator(_name), _VISIBLE]
 ChatText = Annotated[str, Field(min_length=1, max_length=MAX_CHAT_LENGTH), AfterValidator(_chat_text)]
+#: Something said to people in one line.
+Line = Annotated[str, Field(max_length=MAX_LINE_LENGTH), AfterValidator(printable_text)]
 Mid = Annotated[str, Field(min_length=1, max_length=MAX_MID_LENGTH)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH)]
 #: What a track shows. Known to every client: microphone, camera, screen, screen_audio, bot.

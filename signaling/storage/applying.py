@@ -15,11 +15,13 @@ from signaling.storage.changes import (
     AddDeadLetter,
     AddEvent,
     Change,
+    DropBot,
     DropCompany,
     DropDeadLetter,
     DropLobby,
     DropName,
     DropSession,
+    PutBot,
     PutCompany,
     PutLobby,
     PutName,
@@ -27,7 +29,7 @@ from signaling.storage.changes import (
 )
 from signaling.storage.mapping import TABLES, row_of
 from signaling.storage.marks import CHAT_MARK
-from signaling.storage.tables import CHAT, COMPANIES, DEAD_LETTERS, LOBBIES, MARKS, NAMES, SESSIONS
+from signaling.storage.tables import BOTS, CHAT, COMPANIES, DEAD_LETTERS, LOBBIES, MARKS, NAMES, SESSIONS
 
 Step = tuple[Executable, dict[str, Any]]
 
@@ -42,7 +44,7 @@ def apply_changes(connection: Connection, changes: Iterable[Change]) -> None:
 
 def _steps(change: Change, dialect: str) -> Iterable[Step]:
     match change:
-        case PutSession(record) | PutLobby(record) | PutName(record) | PutCompany(record):
+        case PutSession(record) | PutLobby(record) | PutName(record) | PutCompany(record) | PutBot(record):
             return [(_put(TABLES[type(record)], dialect), row_of(record))]
         case AddChat(record) | AddEvent(record) | AddAudit(record) | AddDeadLetter(record):
             return [(_add(TABLES[type(record)], dialect), row_of(record))]
@@ -58,6 +60,8 @@ def _steps(change: Change, dialect: str) -> Iterable[Step]:
             return [(_drop(NAMES), {"key_company_id": company_id, "key_key": key})]
         case DropCompany(company_id):
             return [(_drop(COMPANIES), {"key_company_id": company_id})]
+        case DropBot(bot_id):
+            return [(_drop(BOTS), {"key_bot_id": bot_id})]
         case DropDeadLetter(delivery_id):
             return [(_drop(DEAD_LETTERS), {"key_delivery_id": delivery_id})]
     raise TypeError(f"a change of an unknown kind: {type(change).__name__}")

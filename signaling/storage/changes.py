@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from signaling.storage.records import (
     AuditRecord,
+    BotRecord,
     ChatRecord,
     CompanyRecord,
     DeadLetterRecord,
@@ -85,6 +86,20 @@ class DropCompany(Change):
     """Remove a company; its lobbies, sessions and names are dropped by whoever asks for this."""
 
     company_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutBot(Change):
+    """Insert or replace a bot."""
+
+    bot: BotRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DropBot(Change):
+    """Forget a bot: it is gone."""
+
+    bot_id: str
 
 
 @dataclass(frozen=True, slots=True)

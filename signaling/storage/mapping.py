@@ -7,6 +7,7 @@ from sqlalchemy import Row, Table
 
 from signaling.storage.records import (
     AuditRecord,
+    BotRecord,
     ChatRecord,
     CompanyRecord,
     DeadLetterRecord,
@@ -17,6 +18,7 @@ from signaling.storage.records import (
 )
 from signaling.storage.tables import (
     AUDIT,
+    BOTS,
     CHAT,
     COMPANIES,
     DEAD_LETTERS,
@@ -32,6 +34,7 @@ TABLES: dict[type[Any], Table] = {
     ChatRecord: CHAT,
     NameRecord: NAMES,
     CompanyRecord: COMPANIES,
+    BotRecord: BOTS,
     AuditRecord: AUDIT,
     EventRecord: EVENTS,
     DeadLetterRecord: DEAD_LETTERS,

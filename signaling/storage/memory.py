@@ -15,11 +15,13 @@ from signaling.storage.changes import (
     AddDeadLetter,
     AddEvent,
     Change,
+    DropBot,
     DropCompany,
     DropDeadLetter,
     DropLobby,
     DropName,
     DropSession,
+    PutBot,
     PutCompany,
     PutLobby,
     PutName,
@@ -27,6 +29,7 @@ from signaling.storage.changes import (
 )
 from signaling.storage.records import (
     AuditRecord,
+    BotRecord,
     ChatRecord,
     CompanyRecord,
     DeadLetterRecord,
@@ -59,6 +62,7 @@ class MemoryStore:
         self._lobbies: dict[str, LobbyRecord] = {}
         self._names: dict[tuple[str, str], NameRecord] = {}
         self._companies: dict[str, CompanyRecord] = {}
+        self._bots: dict[str, BotRecord] = {}
         self._chat: dict[str, list[ChatRecord]] = {}
         self._events: list[EventRecord] = []
         self._audit: list[AuditRecord] = []
@@ -75,6 +79,7 @@ class MemoryStore:
             lobbies=tuple(self._lobbies.values()),
             names=tuple(self._names.values()),
             companies=tuple(self._companies.values()),
+            bots=tuple(self._bots.values()),
             chat_seqs={
                 lobby_id: self._chat[lobby_id][-1].seq for lobby_id in self._lobbies if lobby_id in self._chat
             },
@@ -168,6 +173,10 @@ class MemoryStore:
                 self._companies[company.company_id] = company
             case DropCompany(company_id):
                 self._companies.pop(company_id, None)
+            case PutBot(bot):
+                self._bots[bot.bot_id] = bot
+            case DropBot(bot_id):
+                self._bots.pop(bot_id, None)
             case AddEvent(event):
                 self._add(self._events, event, self._max_events)
             case AddDeadLetter(letter):

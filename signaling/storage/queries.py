@@ -8,6 +8,7 @@ from signaling.storage.mapping import TABLES, record_of
 from signaling.storage.marks import last_chat_seqs, last_event_seq
 from signaling.storage.records import (
     AuditRecord,
+    BotRecord,
     ChatRecord,
     CompanyRecord,
     DeadLetterRecord,
@@ -17,7 +18,17 @@ from signaling.storage.records import (
     SessionRecord,
     Snapshot,
 )
-from signaling.storage.tables import AUDIT, CHAT, COMPANIES, DEAD_LETTERS, EVENTS, LOBBIES, NAMES, SESSIONS
+from signaling.storage.tables import (
+    AUDIT,
+    BOTS,
+    CHAT,
+    COMPANIES,
+    DEAD_LETTERS,
+    EVENTS,
+    LOBBIES,
+    NAMES,
+    SESSIONS,
+)
 
 #: Numbers that callers ask with may be anything; rows have 64-bit ones.
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
@@ -31,11 +42,13 @@ def read_snapshot(connection: Connection) -> Snapshot:
     lobbies = select(LOBBIES).order_by(LOBBIES.c.created_at, LOBBIES.c.lobby_id)
     names = select(NAMES).order_by(NAMES.c.protected_at, NAMES.c.company_id, NAMES.c.key)
     companies = select(COMPANIES).order_by(COMPANIES.c.created_at, COMPANIES.c.company_id)
+    bots = select(BOTS).order_by(BOTS.c.requested_at, BOTS.c.bot_id)
     return Snapshot(
         sessions=_records(connection, SessionRecord, sessions),
         lobbies=_records(connection, LobbyRecord, lobbies),
         names=_records(connection, NameRecord, names),
         companies=_records(connection, CompanyRecord, companies),
+        bots=_records(connection, BotRecord, bots),
         chat_seqs=last_chat_seqs(connection),
         event_seq=last_event_seq(connection),
     )

@@ -124,6 +124,24 @@ class DeadLetterRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class BotRecord:
+    """A bot that is wanted, and who runs it."""
+
+    bot_id: str
+    lobby_id: str
+    requested_at: datetime
+    #: What was asked for, as JSON; ``signaling.bots`` knows its fields.
+    request: Mapping[str, Any]
+    #: Its provider, from the acknowledgement on: who that is, and the digest of what it may come back with.
+    provider: Mapping[str, Any] | None = None
+    #: Who it is in the lobby, while it is there.
+    participant_id: str | None = None
+    joined_at: datetime | None = None
+    #: Counter -> value, as ``signaling.bots`` has them.
+    counters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All that a store gives back at start-up. Chat, events, audit and dead letters are read by the page instead."""
 
@@ -131,6 +149,7 @@ class Snapshot:
     lobbies: tuple[LobbyRecord, ...] = ()
     names: tuple[NameRecord, ...] = ()
     companies: tuple[CompanyRecord, ...] = ()
+    bots: tuple[BotRecord, ...] = ()
     #: lobby_id -> number of its last line of chat ever kept, of lobbies that have any.
     chat_seqs: Mapping[str, int] = field(default_factory=dict)
     #: Number of the last event ever kept; 0 when there is none.

@@ -74,6 +74,20 @@ COMPANIES = Table(
     Column("limits", Json, nullable=False),
 )
 
+#: Those that are gone are not in here.
+BOTS = Table(
+    "bots",
+    METADATA,
+    Column("bot_id", AnyText, primary_key=True),
+    Column("lobby_id", AnyText, nullable=False),
+    Column("requested_at", UtcTime, nullable=False),
+    Column("request", Json, nullable=False),
+    Column("provider", Json),
+    Column("participant_id", AnyText),
+    Column("joined_at", UtcTime),
+    Column("counters", Json, nullable=False),
+)
+
 #: Numbered by the writer, so that a batch that is tried twice makes each entry once.
 AUDIT = Table(
     "audit",

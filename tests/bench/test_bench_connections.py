@@ -12,11 +12,12 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection
 from wsproto.events import Pong, TextMessage
 
+from bench.chatters import Chatters
 from bench.connections import ConnectionsOptions
 from bench.connections_result import percentiles
-from bench.crowd import PROBE_DIGITS, Client, Crowd, Stage, _masked
 from bench.errors import BenchError
 from bench.options import RelayOptions
+from bench.thin_clients import PROBE_DIGITS, Client, Stage, masked
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_S = 400  # a cold kernel cache takes minutes
@@ -55,7 +56,7 @@ def test_all_connect_are_idle_and_hear_every_line(tmp_path):
 def test_frames_cut_anywhere_are_read_as_wsproto_wrote_them(seed: int) -> None:
     rng = random.Random(seed)
     server = Connection(ConnectionType.SERVER)
-    crowd = Crowd(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
+    crowd = Chatters(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
     client = Client(_Recorder(), 0, 0)
     client.stage = Stage.JOINED
     now, sent = 10**15, []
@@ -78,7 +79,7 @@ def test_frames_cut_anywhere_are_read_as_wsproto_wrote_them(seed: int) -> None:
 def test_what_a_client_sends_is_masked_as_the_rfc_asks(size: int) -> None:
     payload = ("abcdefg" * (size // 7 + 1))[:size]
     server = Connection(ConnectionType.SERVER)
-    server.receive_data(_masked(0x1, payload.encode()) + _masked(0xA, b"four"))
+    server.receive_data(masked(0x1, payload.encode()) + masked(0xA, b"four"))
     heard = list(server.events())
     assert "".join(event.data for event in heard if isinstance(event, TextMessage)) == payload
     assert heard[-1] == Pong(payload=b"four")
@@ -89,7 +90,7 @@ class _Recorder:
 
 
 def test_a_handshake_that_fails_is_counted_with_its_reason() -> None:
-    crowd = Crowd(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
+    crowd = Chatters(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
     with crowd:
         crowd.open(3, 1000, 5)
     assert (crowd.tally.opened, crowd.tally.failed, crowd.tally.joined) == (3, 3, 0)
@@ -120,7 +121,7 @@ def test_what_makes_no_sense_is_refused_by_name(given, told) -> None:
 
 def test_a_client_is_a_client() -> None:
     handshake = WSConnection(ConnectionType.SERVER)
-    crowd = Crowd(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
+    crowd = Chatters(urlsplit("ws://127.0.0.1:1/ws"), ["lobby"])
     handshake.receive_data(crowd._request)
     (request,) = handshake.events()
     assert (request.target, request.host) == ("/ws", "127.0.0.1:1")

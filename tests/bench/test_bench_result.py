@@ -25,6 +25,7 @@ from bench.result import (
     server_cost,
     summarize_run,
 )
+from bench.runs import carries
 from bench.scenario import SCHEMA, Better, Reading, Record, command_line
 from bench.tables import Counter, Series
 
@@ -206,3 +207,14 @@ def test_percentiles_of_nothing_are_nan():
 @pytest.mark.parametrize("arguments", [["bench", "forward", "--rate", "5"], ["forward", "--rate", "5"]])
 def test_the_command_is_told_as_it_can_be_typed(arguments):
     assert command_line(arguments) == "relay bench forward --rate 5"
+
+
+def test_a_rate_is_carried_when_all_of_it_comes_in_time_and_as_fast_as_asked_for():
+    run = _run(_loop())
+    assert carries(run, 20)
+    assert not carries(run, run.latency.p99_ns / 1e6 / 2)
+    assert not carries(_run(_loop(lost=1)), 20)
+    late = _loop(
+        LAST_DELIVERY_NS=3_500_000_000
+    )  # three seconds for what was to take two: nothing lost, and not carried
+    assert not carries(_run(late), 20)

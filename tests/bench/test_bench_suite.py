@@ -23,7 +23,18 @@ def test_every_scenario_is_a_part(quick):
     parts = choose_parts(SuiteOptions(quick))
     assert len({part.name for part in parts}) == len(parts)
     kinds = {part.name.split()[0] for part in parts}
-    assert kinds == {"forward", "latency", "join", "connections", "idle", "churn", "soak", "kernels"}
+    assert kinds == {
+        "forward",
+        "latency",
+        "join",
+        "connections",
+        "crowd",
+        "reconnect",
+        "idle",
+        "churn",
+        "soak",
+        "kernels",
+    }
     assert sum(part.seconds for part in parts) < (180 if quick else 1200)
 
 

@@ -38,6 +38,7 @@ class RelayProcess:
             "--udp-port": 0,
             "--workers": 1,
             "--ready-file": ready,
+            "--data-dir": self._directory / "data",
         }
         arguments = [str(part) for option in options.items() for part in option]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}

@@ -34,7 +34,7 @@ class Served:
 async def open_service(**settings: Any) -> AsyncIterator[Served]:
     """Run the service; it is stopped at the end, if it was not before."""
     stop = trio.Event()
-    values = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, **settings}
+    values = {"host": "127.0.0.1", "port": 0, "udp_port": 0, "workers": 1, "database": "memory:", **settings}
 
     async def serve(task_status: trio.TaskStatus[RunningServer]) -> None:
         await run_server(Settings(**values), stop=stop, task_status=task_status)

@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from signaling.auth import TokenKey
+from signaling.bots import Deadlines
 from signaling.peer_path import Answerer
 from signaling.server import RunningServer, run_server
 from signaling.settings import load_settings
@@ -22,6 +23,7 @@ async def running_server(
     store: Store | None = None,
     token_key: TokenKey | None = None,
     answerer: Answerer | None = None,
+    bot_deadlines: Deadlines | None = None,
     **settings: object,
 ) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
@@ -44,6 +46,7 @@ async def running_server(
                     store=store,
                     token_key=token_key,
                     answerer=answerer,
+                    bot_deadlines=bot_deadlines,
                     stop=stop,
                 )
             )

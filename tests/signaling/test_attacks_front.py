@@ -66,9 +66,9 @@ async def test_no_path_leads_out_of_the_pages_folder() -> None:
 
 
 async def test_an_address_that_holds_too_many_websockets_is_told_and_others_are_not(monkeypatch) -> None:
-    limits = partial(AddressLimits, max_open=3, per_second=1000, exempt_loopback=False)
+    limits = partial(AddressLimits, per_second=1000, exempt_loopback=False)
     monkeypatch.setattr(signaling.server, "AddressLimits", limits)
-    async with running_server() as server, AsyncExitStack() as stack:
+    async with running_server(max_connections_per_address=3) as server, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(connected(server.url)) for _ in range(3)]
         async with raw_connection(server.url) as stream:
             await stream.send_all(upgrade().encode())
@@ -86,9 +86,9 @@ async def test_an_address_that_holds_too_many_websockets_is_told_and_others_are_
 
 
 async def test_an_address_that_connects_too_often_is_refused_and_who_is_in_stays(monkeypatch) -> None:
-    limits = partial(AddressLimits, max_open=20, per_second=0.001, exempt_loopback=False)
+    limits = partial(AddressLimits, per_second=0.001, exempt_loopback=False)
     monkeypatch.setattr(signaling.server, "AddressLimits", limits)
-    async with running_server() as server, in_lobby(server.url) as ada:
+    async with running_server(max_connections_per_address=20) as server, in_lobby(server.url) as ada:
         answers = [await fetch(server.url, "/api/system/health") for _ in range(40)]
         assert [answer.status for answer in answers].count(200) == 19
         assert answers[-1].status == 429

@@ -1,14 +1,10 @@
 """The program as an operator meets it: a child process, its exit codes, what it prints, how it ends."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -16,76 +12,12 @@ import pytest
 import trio
 from raw_client import raw_connection, raw_websocket
 from running_server import START_SECONDS
+from server_program import STOP_BOUND_SECONDS, environment, program
 from trio_websocket import open_websocket_url
 from wire_client import Client, in_lobby
 
 from signaling.messages import ChatPosted, ChatSend, ChatSent, CloseCode
 from signaling.serve import BESIDE_CONNECTIONS
-
-STOP_BOUND_SECONDS = 5
-
-
-@dataclass
-class Program:
-    process: trio.Process
-    url: str
-    pid: int
-    udp_ports: list[int]
-    log: Path
-
-    async def wrote(self, text: str) -> None:
-        with trio.fail_after(10):
-            while text not in self.log.read_text():  # noqa: ASYNC110 - it is another process
-                await trio.sleep(0.01)
-
-    async def end(self, number: signal.Signals) -> tuple[int, float]:
-        """Send a signal; return the exit code and how long the end took."""
-        before = trio.current_time()
-        self.process.send_signal(number)
-        with trio.fail_after(4 * STOP_BOUND_SECONDS):
-            code = await self.process.wait()
-        return code, trio.current_time() - before
-
-
-def environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("RELAY_")}
-
-
-@asynccontextmanager
-async def program(directory: Path, *more: str, within: Sequence[str] = ()) -> AsyncIterator[Program]:
-    """Run the server; `within` are the words of a program that starts it."""
-    ready, log = directory / "ready.json", directory / "log"
-    ready.unlink(missing_ok=True)
-    flags = (
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "0",
-        "--udp-port",
-        "0",
-        "--workers",
-        "1",
-        "--ready-file",
-        str(ready),
-    )
-    with log.open("wb") as output:
-        process = await trio.lowlevel.open_process(
-            [*within, sys.executable, "-m", "signaling", "serve", *flags, *more],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-        )
-    try:
-        with trio.fail_after(START_SECONDS):
-            while not ready.exists():
-                assert process.poll() is None, log.read_text()
-                await trio.sleep(0.05)
-        content = json.loads(ready.read_text())
-        yield Program(process, content["url"], content["pid"], content["udp_ports"], log)
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -95,7 +27,13 @@ def run(*arguments: str, cwd: Path | None = None, **variables: str) -> subproces
         text=True,
         timeout=START_SECONDS,
         cwd=cwd,
-        env={**environment(), "COLUMNS": "200", "PYTHONPATH": str(Path.cwd()), **variables},
+        env={
+            **environment(),
+            "COLUMNS": "200",
+            "PYTHONPATH": str(Path.cwd()),
+            "RELAY_DATABASE": "memory:",
+            **variables,
+        },
         check=False,
     )
 
@@ -111,7 +49,7 @@ async def test_it_takes_as_many_connections_as_the_system_gives_descriptors_for(
     ):
         assert "full" in await third.get_message()
         await grace.expect(ChatSend(text="still here"), ChatSent)
-        await server.wrote(f"raise the hard limit, `ulimit -Hn`, to {10_000 + BESIDE_CONNECTIONS}")
+        await server.wrote(f"raise the hard limit, `ulimit -Hn`, to {1_000 + BESIDE_CONNECTIONS}")
         assert '"lowered_to": 2,' in server.log.read_text()
         await Client(third).drop()
 

@@ -112,7 +112,7 @@ export class Call extends Emitter {
   /** Go on after the WebSocket came back to the same session. */
   resume(serverState) {
     const gone = serverState === "closed" || serverState === "new";
-    if (gone && this.#connection) this.#path.giveUp();
+    if (gone && this.#connection) this.start();
     else this.#wish();
   }
 
@@ -170,7 +170,7 @@ export class Call extends Emitter {
     if (!this.#open || this.#path.pausing || this.#wishTimer) return;
     this.#wishTimer = setTimeout(() => {
       this.#wishTimer = 0;
-      this.#reconcile();
+      if (!this.#path.pausing) this.#reconcile(); // or `again` comes when the pause is over
     }, GATHER_WISHES_MS);
   }
 

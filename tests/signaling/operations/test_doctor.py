@@ -223,7 +223,7 @@ def test_a_container_s_limits_count(monkeypatch, tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("150000 100000\n")
     monkeypatch.setattr(machine, "_MEMORY_LIMITS", (tmp_path / "memory.max",))
     monkeypatch.setattr(machine, "_CPU_LIMIT", tmp_path / "cpu.max")
-    memory = machine._memory(settings_with())
+    memory = machine._memory(settings_with(max_connections=10_000))
     assert memory.level is Level.WARN
     assert memory.text.startswith("512 MiB may be used")
     assert machine._memory(settings_with(max_connections=1000)).level is Level.OK

@@ -16,7 +16,7 @@ from signaling.settings import Settings, load_settings
 ROOT = Path(__file__).parents[3]
 SECRETS = {
     "RELAY_ADMIN_TOKEN": "secret-admin-token",
-    "RELAY_JOIN_TOKEN_SECRET": "secret-join-token-secret-of-32-bytes",
+    "RELAY_TOKEN_SECRET": "secret-token-secret-of-at-least-32-bytes",
     "RELAY_DATABASE": "postgresql://relay:secret-password@db.example/relay",
     "RELAY_WEBHOOKS": '[{"url": "https://u:secret-in-url@a.example/", "secret": "secret-of-webhook"}]',
     "RELAY_ICE_SERVERS": '[{"urls": "turn:t.example", "username": "u", "credential": "secret-credential"}]',

@@ -27,10 +27,11 @@ def test_one_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, []),
-        ({"development": True}, ["DEVELOPMENT MODE"]),
+        ({}, ["the admin interface is CLOSED"]),
+        ({"development": True}, ["the admin interface is OPEN", "this is for development only"]),
+        ({"host": "127.0.0.1"}, ["the admin interface is OPEN", "this is for development only"]),
         ({"development": True, "admin_token": "0123456789abcdef"}, []),
-        ({"database": "memory:"}, ["Nothing is kept"]),
+        ({"database": "memory:", "admin_token": "0123456789abcdef"}, ["Nothing is kept"]),
     ],
 )
 def test_what_must_not_be_overlooked_is_said_at_the_start(

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from signaling.storage import (
     AuditRecord,
+    BotRecord,
     ChatRecord,
     CompanyRecord,
     DeadLetterRecord,
@@ -37,6 +38,9 @@ LOBBY = LobbyRecord("l1", ODD, NOW, "acme", True, "$argon2id$...", LARGEST, True
 LINE = ChatRecord("l1", 1, "p1", ODD, ODD, NOW)
 NAME = NameRecord(ODD, ODD, "$argon2id$...", NOW, ODD)
 COMPANY = CompanyRecord("acme", ODD, NOW, (b"\0" * 32, b"\xff" * 32), False, {ODD: LARGEST, "lobbies": 0})
+BOT = BotRecord(
+    "b1", "l1", NOW, {"name": ODD, "config": {ODD: [1, None]}}, {"name": ODD}, "p1", NOW, {ODD: 1.5}
+)
 AUDIT = AuditRecord(NOW, ODD, "kick", ODD, {ODD: [ODD]}, ODD)
 EVENT = EventRecord(1, NOW, "SessionJoined", {"deep": {"text": ODD}}, "s1", "l1", ODD)
 LETTER = DeadLetterRecord("d1", "https://host/" + ODD, "SessionJoined", ODD, LARGEST, ODD, NOW, NOW)

@@ -7,6 +7,7 @@ import pytest
 import trio
 from store_records import (
     AUDIT,
+    BOT,
     COMPANY,
     ELSEWHERE,
     EVENT,
@@ -27,11 +28,13 @@ from signaling.storage import (
     AddDeadLetter,
     AddEvent,
     ChangeRefusedError,
+    DropBot,
     DropCompany,
     DropDeadLetter,
     DropLobby,
     DropName,
     DropSession,
+    PutBot,
     PutCompany,
     PutLobby,
     PutName,
@@ -63,13 +66,14 @@ async def test_everything_comes_back_exactly(store):
         PutLobby(LOBBY),
         PutName(NAME),
         PutCompany(COMPANY),
+        PutBot(BOT),
         AddChat(LINE),
         AddEvent(EVENT),
         AddAudit(AUDIT),
         AddDeadLetter(LETTER),
     )
     assert await store.load() == Snapshot(
-        (SESSION,), (LOBBY,), (NAME,), (COMPANY,), chat_seqs={"l1": 1}, event_seq=1
+        (SESSION,), (LOBBY,), (NAME,), (COMPANY,), (BOT,), chat_seqs={"l1": 1}, event_seq=1
     )
     assert await store.chat_before("l1", before=None, limit=10) == (LINE,)
     assert await store.events_after(0, limit=10) == (EVENT,)
@@ -83,10 +87,12 @@ async def test_what_may_be_absent_may_be_absent(store):
     )
     lobby = replace(LOBBY, password_hash=None, capacity=None, private=False, persistent=False)
     company = replace(COMPANY, key_digests=(), limits={}, enabled=True)
+    bot = replace(BOT, provider=None, participant_id=None, joined_at=None, counters={})
     bare = event(5, session_id=None, lobby_id=None, data={})
-    await store.commit(PutSession(session), PutLobby(lobby), PutCompany(company), AddEvent(bare))
+    await store.commit(PutSession(session), PutLobby(lobby), PutCompany(company), PutBot(bot), AddEvent(bare))
     kept = await store.load()
     assert (kept.sessions, kept.lobbies, kept.companies) == ((session,), (lobby,), (company,))
+    assert kept.bots == (bot,)
     assert await store.events_after(0, limit=10) == (bare,)
 
 
@@ -99,12 +105,19 @@ async def test_times_are_the_same_moment_wherever_they_were_told(store):
 
 
 async def test_put_replaces_and_drop_removes(store):
-    await store.commit(PutSession(SESSION), PutLobby(LOBBY), PutName(NAME), PutCompany(COMPANY))
+    await store.commit(PutSession(SESSION), PutLobby(LOBBY), PutName(NAME), PutCompany(COMPANY), PutBot(BOT))
     session, lobby = replace(SESSION, name="new", grants=None), replace(LOBBY, private=False, capacity=None)
     name, company = replace(NAME, password_hash="new"), replace(COMPANY, enabled=True, key_digests=())
-    await store.commit(PutSession(session), PutLobby(lobby), PutName(name), PutCompany(company))
-    assert await store.load() == Snapshot((session,), (lobby,), (name,), (company,))
-    drops = DropSession("s1"), DropLobby("l1"), DropName(NAME.company_id, NAME.key), DropCompany("acme")
+    bot = replace(BOT, provider=None)
+    await store.commit(PutSession(session), PutLobby(lobby), PutName(name), PutCompany(company), PutBot(bot))
+    assert await store.load() == Snapshot((session,), (lobby,), (name,), (company,), (bot,))
+    drops = (
+        DropSession("s1"),
+        DropLobby("l1"),
+        DropName(NAME.company_id, NAME.key),
+        DropCompany("acme"),
+        DropBot("b1"),
+    )
     for _ in range(2):
         await store.commit(*drops)
         assert await store.load() == Snapshot()

@@ -12,18 +12,20 @@ import trio
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from store_records import AUDIT, COMPANY, LETTER, LOBBY, NAME, NOW, SESSION, event, line
+from store_records import AUDIT, BOT, COMPANY, LETTER, LOBBY, NAME, NOW, SESSION, event, line
 
 from signaling.storage import (
     AddAudit,
     AddChat,
     AddDeadLetter,
     AddEvent,
+    DropBot,
     DropCompany,
     DropDeadLetter,
     DropLobby,
     DropName,
     DropSession,
+    PutBot,
     PutCompany,
     PutLobby,
     PutName,
@@ -64,6 +66,15 @@ CHANGES = st.one_of(
         st.lists(st.binary(max_size=3), max_size=2),
     ),
     st.builds(DropCompany, IDS),
+    st.builds(
+        lambda key, provider, joined_at: PutBot(
+            replace(BOT, bot_id=key, provider=provider, joined_at=joined_at)
+        ),
+        IDS,
+        st.none() | JSON,
+        st.none() | TIMES,
+    ),
+    st.builds(DropBot, IDS),
     st.builds(
         lambda seq, kind, lobby, data: AddEvent(event(seq, type=kind, lobby_id=lobby, data=data)),
         NUMBERS,
@@ -111,7 +122,7 @@ class StoreThread:
 def unordered(snapshot):
     return {
         name: sorted(map(repr, getattr(snapshot, name)))
-        for name in ("sessions", "lobbies", "names", "companies")
+        for name in ("sessions", "lobbies", "names", "companies", "bots")
     } | {"chat_seqs": dict(snapshot.chat_seqs), "event_seq": snapshot.event_seq}
 
 

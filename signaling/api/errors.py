@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
 from signaling.auth import CHALLENGE, AdminDeniedError, AuthError, TooManyAttemptsError
+from signaling.bots.errors import BotError
 from signaling.lobbies import LobbyExistsError
 from signaling.moderation import NotFoundError
 from signaling.outbound_errors import OutboundError
@@ -82,6 +83,8 @@ def translate(error: Exception) -> ApiError:
         return error
     if isinstance(error, AuthError):
         return _of_auth(error)
+    if isinstance(error, BotError) and error.code in set(ProblemCode):
+        return ApiError(ProblemCode(error.code), str(error), field=error.field)
     for kind, code in _BY_KIND.items():
         if isinstance(error, kind):
             return ApiError(code, str(error))
@@ -109,7 +112,7 @@ _BY_KIND: dict[type[Exception], ProblemCode] = {
     OutboundError: ProblemCode.DELIVERY_FAILED,
     RetryableError: ProblemCode.DELIVERY_FAILED,
 }
-_TRANSLATED: tuple[type[Exception], ...] = (ApiError, AuthError, *_BY_KIND)
+_TRANSLATED: tuple[type[Exception], ...] = (ApiError, AuthError, BotError, *_BY_KIND)
 
 
 async def _translated(_: Request, error: Exception) -> Response:

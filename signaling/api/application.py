@@ -3,6 +3,7 @@
 from fastapi import APIRouter, FastAPI
 
 from signaling.api import (
+    bots,
     chat,
     companies,
     lobbies,
@@ -24,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     lobbies.router,
     chat.router,
     participants.router,
+    bots.router,
     tokens.router,
     companies.router,
     names.router,

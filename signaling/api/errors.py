@@ -12,9 +12,11 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 
 from signaling.auth import CHALLENGE, AdminDeniedError, AuthError, TooManyAttemptsError
+from signaling.bots.errors import BotError
 from signaling.lobbies import LobbyExistsError
 from signaling.moderation import NotFoundError
 from signaling.outbound_errors import OutboundError
+from signaling.printable import one_line
 from signaling.problem_codes import PROBLEM_CODES, ProblemCode, code_of_status
 from signaling.problems import problem, shown_path
 from signaling.retry import RetryableError
@@ -70,6 +72,7 @@ def answer_with_problems(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     """Let every error of this application be a problem document; ``routes`` are those whose methods are told."""
     app.add_exception_handler(HTTPException, partial(_http, routes))
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _internal)
     for kind in _TRANSLATED:
         app.add_exception_handler(kind, _translated)
 
@@ -80,6 +83,8 @@ def translate(error: Exception) -> ApiError:
         return error
     if isinstance(error, AuthError):
         return _of_auth(error)
+    if isinstance(error, BotError) and error.code in set(ProblemCode):
+        return ApiError(ProblemCode(error.code), str(error), field=error.field)
     for kind, code in _BY_KIND.items():
         if isinstance(error, kind):
             return ApiError(code, str(error))
@@ -107,11 +112,19 @@ _BY_KIND: dict[type[Exception], ProblemCode] = {
     OutboundError: ProblemCode.DELIVERY_FAILED,
     RetryableError: ProblemCode.DELIVERY_FAILED,
 }
-_TRANSLATED: tuple[type[Exception], ...] = (ApiError, AuthError, *_BY_KIND)
+_TRANSLATED: tuple[type[Exception], ...] = (ApiError, AuthError, BotError, *_BY_KIND)
 
 
 async def _translated(_: Request, error: Exception) -> Response:
     return problem_of(translate(error))
+
+
+async def _internal(_: Request, __: Exception) -> Response:
+    # It goes on to be logged and counted by `entry.py`; to strangers it is not shown.
+    return problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "the server failed; its log has the details under the correlation id",
+    )
 
 
 async def _http(routes: Sequence[BaseRoute], request: Request, error: Exception) -> Response:
@@ -123,6 +136,8 @@ async def _http(routes: Sequence[BaseRoute], request: Request, error: Exception)
         # Starlette names the methods of the first route of a path only, and looks for a file for GET.
         status, headers["Allow"] = HTTPStatus.METHOD_NOT_ALLOWED, ", ".join(sorted(methods))
         detail = f"not with this method here; there are {headers['Allow']}"
+    elif status == HTTPStatus.NOT_FOUND:
+        detail = "there is nothing at this path; /docs lists what there is"
     return problem(
         status,
         detail if detail != HTTPStatus(status).phrase else None,
@@ -160,4 +175,4 @@ async def _validation(_: Request, error: Exception) -> Response:
 def _place(fault: Mapping[str, Any]) -> tuple[str, ...]:
     """Return where a fault is: ``body``, ``query`` or ``path``, and the way to the field."""
     # Strangers choose the names of what must not be there.
-    return tuple(str(part)[:64].encode("ascii", "backslashreplace").decode() for part in fault["loc"])
+    return tuple(one_line(str(part)[:64]) for part in fault["loc"])

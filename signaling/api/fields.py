@@ -24,6 +24,8 @@ SessionId = Annotated[str, _path("of a session, such as `s-4fzTqTQ0c3k`")]
 LobbyId = Annotated[str, _path("of a lobby (not its name), such as `l-Q5rT8sVx2wY`")]
 ParticipantId = Annotated[str, _path("of a participant, such as `p-9fQ2bC4mZ1k`")]
 CompanyId = Annotated[str, _path("of a company, such as `co-1zXk2tUq0aE`")]
+BotId = Annotated[str, _path("of a bot")]
+ProviderId = Annotated[str, _path("of a provider")]
 KeyId = Annotated[str, _path("of an API key: the first digits of its digest")]
 DeliveryId = Annotated[str, _path("of a delivery, such as `msg-4fzTqTQ0c3k`")]
 

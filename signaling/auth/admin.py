@@ -1,9 +1,10 @@
 """The administrator's credential: one token, in ``Authorization`` as a bearer token or as the password of ``admin``.
 
-Without a token the admin interface is closed, with one exception for development: it is open to clients on this
-machine while the server listens on this machine only, or is told that it runs in development. Such a client is one
-whose connection comes from a loopback address, with no mark of a proxy, asking for this machine by name: a proxy's
-clients only seem to be here, and so do web pages that resolve their own name to 127.0.0.1.
+Without a token the admin interface is closed, with one exception: when the server is told that it runs in development,
+it is open to clients on this machine. Such a client is one whose connection comes from a loopback address, with no mark
+of a proxy, asking for this machine by name: a proxy's clients only seem to be here, and so do web pages that resolve
+their own name to 127.0.0.1. To listen on a loopback address is not enough: that is what servers behind a proxy do, and
+nginx as it comes leaves no mark and asks for 127.0.0.1.
 
 Browsers add a password they once were given, and open doors need none: a request that one makes for another site's page
 is refused, unless it carries a bearer token, which no browser adds by itself.
@@ -53,7 +54,7 @@ class AdminGate:
     def __init__(
         self, *, token: str | None, listens_on: str, development: bool = False, attempts: Rate = ATTEMPTS
     ) -> None:
-        """``listens_on`` is the address of the server's own socket.
+        """``listens_on`` is the address of the server's own socket, for the notice.
 
         Raises: AdminTokenError for a token that is too short.
         """
@@ -67,7 +68,7 @@ class AdminGate:
         self.refused = 0
         self._digest = None if token is None else hashlib.sha256(token.encode()).digest()
         self._listens_on = listens_on
-        self._open_on_loopback = token is None and (development or is_loopback(listens_on))
+        self._open_on_loopback = token is None and development
         self._attempts = attempts
         self._allowances = Allowances()
 

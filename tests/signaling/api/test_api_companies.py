@@ -178,8 +178,8 @@ async def test_in_the_open_admin_interface_an_api_key_still_counts_as_the_compan
         )
 
 
-async def test_without_a_token_the_admin_interface_is_closed_where_others_could_reach_it() -> None:
-    async with open_api(admin_token=None, host="0.0.0.0") as api:
+async def test_without_a_token_and_not_in_development_the_admin_interface_is_closed() -> None:
+    async with open_api(admin_token=None, development=False) as api:
         for method, path, body in ADMINS_ONLY:
             await api.refused(
                 method, path.format(company_id="co-x"), body, code=ProblemCode.ADMIN_CLOSED, key=None

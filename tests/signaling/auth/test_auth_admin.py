@@ -136,9 +136,9 @@ def test_a_short_token_is_refused_at_start(token) -> None:
 # Without a token
 
 
-@pytest.mark.parametrize("listens_on", ["127.0.0.1", "::1"])
-async def test_on_loopback_it_is_open_to_this_machine_and_says_so(listens_on) -> None:
-    gate = AdminGate(token=None, listens_on=listens_on)
+@pytest.mark.parametrize("listens_on", ["127.0.0.1", "::1", "0.0.0.0"])
+async def test_in_development_it_is_open_to_this_machine_and_says_so(listens_on) -> None:
+    gate = AdminGate(token=None, listens_on=listens_on, development=True)
     for peer in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         for host in ("localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"):
             assert gate.admit({"host": host}, peer).actor.startswith("admin@")
@@ -147,8 +147,8 @@ async def test_on_loopback_it_is_open_to_this_machine_and_says_so(listens_on) ->
     assert "RELAY_ADMIN_TOKEN" in notice
 
 
-@pytest.mark.parametrize("listens_on", ["0.0.0.0", "::", "192.0.2.7", "nonsense"])
-async def test_elsewhere_it_is_closed_to_everybody_and_says_so(listens_on) -> None:
+@pytest.mark.parametrize("listens_on", ["127.0.0.1", "::1", "0.0.0.0", "::", "192.0.2.7", "nonsense"])
+async def test_by_default_it_is_closed_to_everybody_and_says_so(listens_on) -> None:
     gate = AdminGate(token=None, listens_on=listens_on)
     for peer in ("127.0.0.1", "::1", PEER, None):
         for headers in (HERE, HERE | {"authorization": "Bearer "}, HERE | {"authorization": "Bearer None"}):
@@ -185,7 +185,7 @@ async def test_a_token_closes_loopback_as_well() -> None:
     ],
 )
 async def test_a_proxys_clients_are_not_here(header) -> None:
-    gate = AdminGate(token=None, listens_on="127.0.0.1")
+    gate = AdminGate(token=None, listens_on="127.0.0.1", development=True)
     denied(gate, HERE | {header: "127.0.0.1"}, "127.0.0.1", 403, "admin_closed")
 
 
@@ -193,13 +193,13 @@ async def test_a_proxys_clients_are_not_here(header) -> None:
     "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", "[", "x@evil"]
 )
 async def test_a_name_that_was_made_to_point_here_is_not_here(host) -> None:
-    gate = AdminGate(token=None, listens_on="127.0.0.1")
+    gate = AdminGate(token=None, listens_on="127.0.0.1", development=True)
     denied(gate, {"host": host}, "127.0.0.1", 403, "admin_closed")
     assert gate.denied == 1
 
 
 async def test_pages_of_other_sites_cannot_use_the_open_door() -> None:
-    gate = AdminGate(token=None, listens_on="127.0.0.1")
+    gate = AdminGate(token=None, listens_on="127.0.0.1", development=True)
     gate.admit(HERE | {"origin": "http://localhost:8080"}, "127.0.0.1")
     for origin in ("http://evil.example", "http://localhost:3000", "null"):
         denied(gate, HERE | {"origin": origin}, "127.0.0.1", 403, "cross_site")

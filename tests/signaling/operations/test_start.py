@@ -29,7 +29,7 @@ def test_one_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     [
         ({}, ["the admin interface is CLOSED"]),
         ({"development": True}, ["the admin interface is OPEN", "this is for development only"]),
-        ({"host": "127.0.0.1"}, ["the admin interface is OPEN", "this is for development only"]),
+        ({"host": "127.0.0.1"}, ["the admin interface is CLOSED"]),
         ({"development": True, "admin_token": "0123456789abcdef"}, []),
         ({"database": "memory:", "admin_token": "0123456789abcdef"}, ["Nothing is kept"]),
     ],

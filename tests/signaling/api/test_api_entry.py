@@ -260,9 +260,13 @@ async def test_without_the_database_restrictions_hold_and_nothing_is_acknowledge
         await api.refused("DELETE", f"/api/lobbies/{lobby['lobby_id']}", code=unavailable)
         await api.refused("GET", "/api/admin/audit", code=unavailable)
         assert (await api.get("/api/lobbies"))["lobbies"] == []
+        await api.refused("DELETE", f"/api/companies/{company_id}", code=unavailable)
         # What needs no database goes on, and the log has what the audit could not keep.
         await api.do("PUT", "/api/admin/drain", {})
         assert api.server.service.access.audit.undurable >= 3
+        store.failing = False
+        await api.do("DELETE", f"/api/companies/{company_id}", status=204)
+        assert (await store.load()).companies == ()
         assert not api.server.service.counters.failures
 
 

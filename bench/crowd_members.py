@@ -184,7 +184,7 @@ class CrowdMembers(NumberedClients[Member]):
 
     def _time(self, member: Member, message: bytes, now_ns: int) -> None:
         asked_ns = self._asked_ns(message)
-        if asked_ns and asked_ns != member.said_ns:
+        if asked_ns and not member.is_own(asked_ns):
             self.tally.latency_ns.append(now_ns - asked_ns)
             self.tally.delivered += 1
 
@@ -219,12 +219,12 @@ class CrowdMembers(NumberedClients[Member]):
         self.counts.done[action] = self.counts.done.get(action, 0) + 1
         self._requests += 1
         self._waiting[self._requests] = others
-        member.said_ns = monotonic_ns()
-        text = probe_text(member.said_ns)
+        asked_ns = member.asks()
+        text = probe_text(asked_ns)
         data: dict[str, object] = {"name": text} if action == "set_name" else {"text": text}
         if action == "mute":
             member.muted = not member.muted
-            self._muted_ns[member.track_id, member.muted] = member.said_ns
+            self._muted_ns[member.track_id, member.muted] = asked_ns
             data = {"track_id": member.track_id, "muted": member.muted}
         self._send(member, request(action, data, self._requests))
 

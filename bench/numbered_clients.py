@@ -6,6 +6,7 @@ The number grows by one. A member that misses a number has lost an event; one th
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import Final, TypeVar
 from urllib.parse import SplitResult
 
@@ -19,12 +20,25 @@ PROBE_WORD: Final = "bench"
 class NumberedClient(Client):
     """One of them."""
 
-    __slots__ = ("said_ns", "seq")
+    __slots__ = ("own_ns", "seq")
 
     def __init__(self, opened: socket.socket, lobby: int, began_ns: int) -> None:
         super().__init__(opened, lobby, began_ns)
         self.seq = 0  # of the last event
-        self.said_ns = 0  # when it last asked for an event
+        self.own_ns: set[int] = set()  # when it asked for events that it has not heard of yet
+
+    def asks(self) -> int:
+        """Note that it asks for an event now; return when that is."""
+        asked_ns = monotonic_ns()
+        self.own_ns.add(asked_ns)
+        return asked_ns
+
+    def is_own(self, asked_ns: int) -> bool:
+        """Tell whether an event is the one it asked for then; it is heard of once."""
+        if asked_ns not in self.own_ns:
+            return False
+        self.own_ns.discard(asked_ns)
+        return True
 
     @property
     def lives(self) -> bool:

@@ -101,7 +101,7 @@ class Returners(NumberedClients[Returner]):
         if self._check_number(client, message):
             asked_ns = probed_ns(message, b"text")
             # What is replayed is as old as the cut: its age says nothing about the relay.
-            if asked_ns and asked_ns != client.said_ns and asked_ns > client.began_ns:
+            if asked_ns and not client.is_own(asked_ns) and asked_ns > client.began_ns:
                 self.tally.latency_ns.append(now_ns - asked_ns)
         elif message.startswith(_MEDIA_CLOSED):
             self.returns.media_lost += 1
@@ -131,8 +131,7 @@ class Returners(NumberedClients[Returner]):
     def _say(self, member: Returner) -> None:
         if member.lives:
             self.tally.asked += 1
-            member.said_ns = monotonic_ns()
-            self._send(member, request("chat", {"text": probe_text(member.said_ns)}, self.tally.asked + 1))
+            self._send(member, request("chat", {"text": probe_text(member.asks())}, self.tally.asked + 1))
 
     # Going and coming back.
 

@@ -24,6 +24,7 @@ from signaling.event_store import EventKeeper, first_seq_after
 from signaling.feed_endpoint import feed_endpoint
 from signaling.outbound import open_outbound
 from signaling.storage import Store
+from signaling.tracing import NO_TRACER, Tracer
 from signaling.webhook_endpoint import WebhookEndpoint
 from signaling.webhooks import FLUSH_SECONDS, Webhooks, open_webhooks
 from signaling.websocket import WebSocketLimits
@@ -49,6 +50,7 @@ async def open_eventing(
     feed_limits: WebSocketLimits,
     webhooks: Iterable[WebhookEndpoint] = (),
     flush_seconds: float = FLUSH_SECONDS,
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Eventing]:
     """Make the bus and let everybody hear it for the length of a scope.
 
@@ -63,7 +65,7 @@ async def open_eventing(
                 nursery.start_soon(log_events, logged)
                 nursery.start_soon(keeper.run, kept)
                 async with (
-                    open_outbound() as outbound,
+                    open_outbound(tracer=tracer) as outbound,
                     open_webhooks(
                         bus, outbound, store, endpoints=webhooks, flush_seconds=flush_seconds
                     ) as delivering,

@@ -31,6 +31,7 @@ from signaling.outbound_errors import (
 )
 from signaling.outbound_network import OutboundNetwork, Resolve, system_resolver
 from signaling.outbound_target import check_url, origin_of
+from signaling.tracing import NO_TRACER, Tracer
 from signaling.version import SERVER_NAME, server_version
 
 #: What timeouts without a text mean.
@@ -73,8 +74,10 @@ class Outbound:
         limits: OutboundLimits,
         pools: Mapping[bool, httpcore.AsyncConnectionPool],
         now: Callable[[], datetime],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._limits = limits
+        self._tracer = tracer
         #: trusted -> connections; apart, for a connection that trust has opened must not be used without it.
         self._pools = pools
         self._now = now
@@ -98,8 +101,12 @@ class Outbound:
         target = check_url(url, trusted=trusted)
         where = origin_of(target)
         async with breaker.guard(trio.current_time, judge=host_failed):
-            with trio.move_on_after(self._limits.total_seconds) as patience:
-                await self._exchange(self._pools[trusted], target, body, headers, where, patience)
+            with (
+                self._tracer.span("outbound", target=where),
+                trio.move_on_after(self._limits.total_seconds) as patience,
+            ):
+                traced = {**headers, **self._tracer.headers()}
+                await self._exchange(self._pools[trusted], target, body, traced, where, patience)
             if patience.cancelled_caught:
                 raise UnreachableError(f"{where} did not answer within {self._limits.total_seconds:g} s")
 
@@ -162,6 +169,7 @@ async def open_outbound(
     resolve: Resolve | None = None,
     ssl_context: ssl.SSLContext | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Outbound]:
     """Make calls possible for the length of a scope; leaving it closes all connections."""
     context = httpx.create_ssl_context() if ssl_context is None else ssl_context
@@ -177,7 +185,7 @@ async def open_outbound(
         )
 
     async with pool(trusted=True) as trusting, pool(trusted=False) as wary:
-        yield Outbound(limits, {True: trusting, False: wary}, now)
+        yield Outbound(limits, {True: trusting, False: wary}, now, tracer)
 
 
 def _headers(

@@ -47,7 +47,7 @@ from signaling.storage import Store
 from signaling.storage.opening import open_store
 from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
-from signaling.tracing import open_tracing
+from signaling.tracing import Tracer, open_tracing
 from signaling.web_app import make_web_app
 from signaling.web_server import WebServer
 from signaling.webhook_endpoint import webhook_endpoints
@@ -90,8 +90,8 @@ async def run_server(
     counters = Counters()
     async with (
         open_listener(settings.host, settings.port) as listener,
-        _store_of(settings, store) as kept,
         open_tracing(settings.otlp_endpoint) as tracer,
+        _store_of(settings, store, tracer) as kept,
         relay.open_relay(_relay_config(settings)) as router,
     ):
         snapshot = await kept.load()
@@ -106,6 +106,7 @@ async def run_server(
                 counters=counters,
                 feed_limits=_websocket_limits(settings),
                 webhooks=webhook_endpoints(settings.webhooks),
+                tracer=tracer,
             ) as eventing,
             trio.open_nursery() as nursery,
         ):
@@ -190,7 +191,7 @@ async def run_server(
 
 
 @asynccontextmanager
-async def _store_of(settings: Settings, given: Store | None) -> AsyncIterator[Store]:
+async def _store_of(settings: Settings, given: Store | None, tracer: Tracer) -> AsyncIterator[Store]:
     if given is not None:
         yield given
         return
@@ -202,7 +203,7 @@ async def _store_of(settings: Settings, given: Store | None) -> AsyncIterator[St
         audit_days=settings.keep_audit_days,
     )
     async with open_store(
-        settings.database_url, queue_changes=settings.store_queue_changes, keep=keep
+        settings.database_url, queue_changes=settings.store_queue_changes, keep=keep, tracer=tracer
     ) as store:
         yield store
 

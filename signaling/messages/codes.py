@@ -78,9 +78,9 @@ ERROR_CODES: dict[ErrorCode, str] = {
     ErrorCode.LOBBY_PRIVATE: "The lobby is private and has no password: it takes a join `token`.",
     ErrorCode.LOBBY_FULL: "The lobby has as many participants as it may have. Try later.",
     ErrorCode.NAME_PROTECTED: "The name belongs to somebody: send its `name_password`, or take another name.",
-    ErrorCode.TOKEN_INVALID: "The join token or bot ticket is not one of this server's, or not for this lobby or name.",
-    ErrorCode.TOKEN_EXPIRED: "The join token has expired, or is not valid yet: get a new one.",
-    ErrorCode.FORBIDDEN: "Not allowed here: the join token does not grant it, or an administrator has forbidden it.",
+    ErrorCode.TOKEN_INVALID: "The join token or bot ticket is not one of this server's, or not valid yet.",
+    ErrorCode.TOKEN_EXPIRED: "The join token has expired: get a new one.",
+    ErrorCode.FORBIDDEN: "Not allowed here: the join token is for another lobby or name, or does not grant it, or an administrator has forbidden it.",
     ErrorCode.COMPANY_LIMIT: "The company has reached one of its limits; the text names it.",
     ErrorCode.STORAGE_UNAVAILABLE: (
         "The database does not answer. A line of chat was shown to those present but may not be kept; "

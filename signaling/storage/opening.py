@@ -15,6 +15,7 @@ from signaling.storage.retention import Keep, Retention
 from signaling.storage.sql import SqlStore
 from signaling.storage.sqlite import SqliteDatabase
 from signaling.storage.store import Store, StoreOpenError
+from signaling.tracing import NO_TRACER, Tracer
 
 MEMORY_URL = "memory:"
 
@@ -36,6 +37,7 @@ async def open_store(
     open_seconds: float = OPEN_SECONDS,
     close_seconds: float = CLOSE_SECONDS,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Store]:
     """Give the store, migrated and ready; leaving the scope writes what waits, within ``close_seconds``, or logs it lost.
 
@@ -49,7 +51,11 @@ async def open_store(
         return
     database = await trio.to_thread.run_sync(_database, url)
     store = SqlStore(
-        database, Retention(keep, clock=clock), queue_changes=queue_changes, patience_seconds=patience_seconds
+        database,
+        Retention(keep, clock=clock),
+        queue_changes=queue_changes,
+        patience_seconds=patience_seconds,
+        tracer=tracer,
     )
     failure = None
     async with trio.open_nursery() as nursery:

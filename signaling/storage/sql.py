@@ -28,6 +28,7 @@ from signaling.storage.records import AuditRecord, ChatRecord, DeadLetterRecord,
 from signaling.storage.retention import Retention
 from signaling.storage.store import StoreHealth, StoreOpenError, StoreStatistics, StoreUnavailableError
 from signaling.storage.writer import Writer
+from signaling.tracing import NO_TRACER, Tracer
 
 #: A start may wait for a large database; a client must not.
 LOAD_SECONDS = 60.0
@@ -43,12 +44,18 @@ class SqlStore:
     """See the module, and ``Store``. ``open_store`` makes it, and ends it."""
 
     def __init__(
-        self, database: Database, retention: Retention, *, queue_changes: int, patience_seconds: float
+        self,
+        database: Database,
+        retention: Retention,
+        *,
+        queue_changes: int,
+        patience_seconds: float,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._database = database
         self._patience_seconds = patience_seconds
         self._queue = ChangeQueue(queue_changes)
-        self._writer = Writer(database, self._queue, retention, settle=self._settle)
+        self._writer = Writer(database, self._queue, retention, settle=self._settle, tracer=tracer)
         self._readers = trio.CapacityLimiter(READERS)
         self._token = trio.lowlevel.current_trio_token()
         self._opened = trio.Event()

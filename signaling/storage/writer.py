@@ -24,6 +24,7 @@ from signaling.storage.migrations import migrate
 from signaling.storage.ownership import check_owner, take_ownership
 from signaling.storage.retention import Retention
 from signaling.storage.store import ChangeRefusedError, StoreOpenError, StoreUnavailableError
+from signaling.tracing import NO_TRACER, Tracer
 
 #: Of one transaction; a call that has more is one by itself.
 BATCH_CHANGES = 1000
@@ -51,6 +52,7 @@ class Writer:
         retention: Retention,
         *,
         settle: Callable[[list[Ticket]], None],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         #: Why the last attempt failed; None when it did not.
         self.fault: str | None = None
@@ -68,6 +70,7 @@ class Writer:
         self._queue = queue
         self._retention = retention
         self._settle = settle
+        self._tracer = tracer
         self._connection: Connection | None = None
         self._owner: str | None = None
         self._audit_id = 0
@@ -122,7 +125,8 @@ class Writer:
         while True:
             started = self.attempt_since = time.monotonic()
             try:
-                self._attempt(tickets)
+                with self._tracer.span("store batch", calls=len(tickets)):
+                    self._attempt(tickets)
             except _ERRORS as error:
                 self._note_fault(error, tickets)
                 failed_since = failed_since or started

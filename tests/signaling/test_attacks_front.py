@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 import trio
+from http_requests import Response, fetch, send, upgrade
 from raw_client import raw_connection, read_to_end
 from running_server import running_server
-from test_front_door import Response, fetch, send, upgrade
 from wire_client import connected, in_lobby
 
 import signaling.server

@@ -4,9 +4,9 @@ from typing import TypeVar
 
 import pytest
 import trio
+from http_requests import fetch
 from offers import Section, make_offer
 from running_server import running_server
-from test_front_door import fetch
 from wire_client import Client, in_lobby
 
 import relay

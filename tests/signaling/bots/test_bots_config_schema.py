@@ -68,7 +68,7 @@ def _fault(check: Callable[[], None]) -> BotError | None:
     return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schema=SCHEMAS.filter(lambda schema: isinstance(schema, dict)), value=VALUES)
 def test_it_agrees_with_json_schema(schema: dict[str, Any], value: Any) -> None:
     whole = {"type": "object", "properties": {"value": schema}, "required": ["value"]}

@@ -4,9 +4,9 @@ import io
 from urllib.parse import quote
 
 import pytest
+from http_requests import fetch, send, upgrade
 from peer_client import connected, new_company, opened
 from running_server import running_server
-from test_front_door import fetch, send, upgrade
 
 from signaling.event_mapping import event_to_mapping
 from signaling.logs import logging_to

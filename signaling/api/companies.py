@@ -41,7 +41,6 @@ class UsageView(View):
     lobbies: int
     participants: int
     bots: int
-    protected_names: int
     messages: int = Field(description="requests over WebSockets")
     refused: dict[str, int] = Field(description="limit → how often it was met")
 
@@ -128,7 +127,11 @@ async def change(who: Admin, company_id: CompanyId, change: CompanyChange) -> Co
 async def delete(who: Admin, company_id: CompanyId) -> None:
     """Its sessions end, its lobbies are closed, its protected names are free, its keys and tokens are refused."""
     service = who.service
-    company = _find(who, company_id)
+    company = service.access.companies.find(company_id)
+    if company is None:
+        # An earlier attempt may have got no further than memory.
+        await service.access.companies.delete(company_id)
+        raise not_found("company")
     try:
         # Disabled first, so that nothing of it begins while the rest ends.
         await service.access.companies.set_enabled(company_id, enabled=False)
@@ -175,8 +178,7 @@ def _find(who: Caller, company_id: str) -> Company:
 
 
 def _view(who: Caller, company: Company) -> CompanyView:
-    access = who.service.access
-    usage = access.companies.usage.of(company.company_id)
+    usage = who.service.access.companies.usage.of(company.company_id)
     held = {resource.name: number for resource, number in usage.held.items()}
     return CompanyView(
         company_id=company.company_id,
@@ -190,7 +192,6 @@ def _view(who: Caller, company: Company) -> CompanyView:
             lobbies=held["LOBBY"],
             participants=held["PARTICIPANT"],
             bots=held["BOT"],
-            protected_names=len(access.names.listed(company.company_id)),
             messages=usage.messages,
             refused=dict(usage.refused),
         ),

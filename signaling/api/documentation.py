@@ -97,7 +97,11 @@ _HEADERS = {
 }
 #: What only some operations answer, by method and path.
 SPECIAL: dict[tuple[str, str], tuple[ProblemCode, ...]] = {
-    ("post", "/api/sessions"): (ProblemCode.DRAINING, ProblemCode.COMPANY_LIMIT),
+    ("post", "/api/sessions"): (
+        ProblemCode.DRAINING,
+        ProblemCode.COMPANY_LIMIT,
+        ProblemCode.AT_CAPACITY,
+    ),
     ("post", "/api/lobbies"): (
         ProblemCode.DRAINING,
         ProblemCode.COMPANY_LIMIT,

@@ -8,7 +8,11 @@ from pydantic import AwareDatetime, Field
 from signaling.api.caller import Admin
 from signaling.api.errors import not_found
 from signaling.api.fields import CompanyName, Request, View
+from signaling.api.paging import DEFAULT_LIMIT, Limit
 from signaling.messages.model import MAX_NAME_LENGTH, Name, Password
+
+#: Compatibility forms of Unicode may be eighteen times as long as what they stand for.
+MAX_KEY_LENGTH = 18 * MAX_NAME_LENGTH
 
 router = APIRouter(prefix="/api/admin/names", tags=["admin"])
 
@@ -31,21 +35,28 @@ class ProtectedNameView(View):
     protected_at: AwareDatetime
 
 
-class NameList(View):
-    """All protected names of one company, or of none."""
+class NamePage(View):
+    """Protected names in the order in which they are compared: `ada` before `Bob`."""
 
     names: list[ProtectedNameView]
+    next: str | None = Field(description="the next page's `after`; null: this was the last")
 
 
 @router.get("", summary="List protected names")
-async def listed(who: Admin, company_id: CompanyName = "") -> NameList:
+async def listed(
+    who: Admin,
+    company_id: CompanyName = "",
+    after: Annotated[str, Query(max_length=MAX_KEY_LENGTH, description="`next` of the page before")] = "",
+    limit: Limit = DEFAULT_LIMIT,
+) -> NamePage:
     """Of one company, or of none."""
-    names = who.service.access.names.listed(company_id)
-    return NameList(
+    page, following = who.service.access.names.page(company_id, after=after, limit=limit)
+    return NamePage(
         names=[
             ProtectedNameView(name=each.name, company_id=each.company_id, protected_at=each.protected_at)
-            for each in names
-        ]
+            for each in page
+        ],
+        next=following,
     )
 
 

@@ -15,6 +15,9 @@ from signaling.session import Session
 
 router = APIRouter(prefix="/api/sessions", tags=["sessions"])
 
+#: Sessions for each WebSocket there may be: most wait for nobody, and whoever makes them needs no credential.
+SESSIONS_PER_CONNECTION = 4
+
 
 class NewSession(View):
     """A session that waits for its client. Who has the token is the client: hand it to nobody else."""
@@ -56,6 +59,10 @@ async def create(who: Anybody) -> NewSession:
     service = who.service
     if (refusal := service.drain.refusal()) is not None:
         raise ApiError(ProblemCode.DRAINING, refusal)
+    if len(service.sessions) >= SESSIONS_PER_CONNECTION * service.settings.max_connections:
+        raise ApiError(
+            ProblemCode.AT_CAPACITY, "too many sessions wait for their clients: try again in a moment"
+        )
     session, token = await service.sessions.open(company_id=who.company_id, waiting=True)
     return NewSession(
         session_id=session.session_id,

@@ -1,13 +1,11 @@
 """Webhooks: how they do, what was given up, and delivering that once more."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Response, status
 from pydantic import AwareDatetime, Field
 
 from signaling.api.caller import Admin
 from signaling.api.fields import DeliveryId, View
-from signaling.webhooks import MAX_DEAD_LETTERS
+from signaling.api.paging import DEFAULT_LIMIT, Limit
 
 router = APIRouter(prefix="/api/admin/webhooks", tags=["admin"])
 
@@ -72,9 +70,7 @@ async def endpoints(who: Admin) -> EndpointList:
 
 
 @router.get("/dead-letters", summary="List deliveries that were given up")
-async def dead_letters(
-    who: Admin, limit: Annotated[int, Query(ge=1, le=MAX_DEAD_LETTERS)] = 100
-) -> DeadLetterList:
+async def dead_letters(who: Admin, limit: Limit = DEFAULT_LIMIT) -> DeadLetterList:
     """The oldest first. What is delivered after all is not in the list any more."""
     letters = await who.service.webhooks.dead_letters(limit=limit)
     return DeadLetterList(

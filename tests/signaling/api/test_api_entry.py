@@ -5,6 +5,7 @@ import json
 import h11
 import pytest
 from api_client import ADMIN_TOKEN, Api, assert_problem, open_api
+from otlp_collector import attributes_of, collector
 from raw_client import raw_connection, read_to_end
 
 from signaling.api import bodies, system
@@ -149,6 +150,22 @@ async def test_an_answer_of_its_own_correlation_is_given_whatever_was_sent() -> 
         assert content["correlation_id"] != "c-forged"
 
 
+async def test_traces_say_which_route_was_asked_and_not_with_what() -> None:
+    with collector() as collecting:
+        async with open_api(otlp_endpoint=collecting.url) as api:
+            await api.refused("GET", "/api/sessions/s-secret?x=hidden", code=ProblemCode.NOT_FOUND)
+            answer = await api.http.request("BREW", "/api/sessions")
+            assert answer.status_code == 405
+        of_http = [attributes_of(each) for each in collecting.spans if each.name == "request"]
+        asked = [each for each in of_http if each.get("relay.method") == "GET"]
+        assert [(each["relay.route"], each["relay.status"]) for each in asked] == [
+            ("/api/sessions/{session_id}", 404)
+        ]
+        assert asked[0]["relay.connection"].startswith("c-")
+        assert "hidden" not in str(of_http)
+        assert "BREW" not in str(of_http)
+
+
 async def test_ids_are_looked_up_and_nothing_else() -> None:
     async with open_api() as api:
         for hostile in [
@@ -260,9 +277,13 @@ async def test_without_the_database_restrictions_hold_and_nothing_is_acknowledge
         await api.refused("DELETE", f"/api/lobbies/{lobby['lobby_id']}", code=unavailable)
         await api.refused("GET", "/api/admin/audit", code=unavailable)
         assert (await api.get("/api/lobbies"))["lobbies"] == []
+        await api.refused("DELETE", f"/api/companies/{company_id}", code=unavailable)
         # What needs no database goes on, and the log has what the audit could not keep.
         await api.do("PUT", "/api/admin/drain", {})
         assert api.server.service.access.audit.undurable >= 3
+        store.failing = False
+        await api.do("DELETE", f"/api/companies/{company_id}", status=204)
+        assert (await store.load()).companies == ()
         assert not api.server.service.counters.failures
 
 

@@ -17,7 +17,7 @@ async def test_names_are_protected_listed_and_freed() -> None:
     async with open_api() as api:
         kept = await api.do("PUT", "/api/admin/names", {"name": "Ada", "password": "rosebud"})
         assert (kept["name"], kept["company_id"]) == ("Ada", "")
-        assert await api.get("/api/admin/names") == {"names": [kept]}
+        assert await api.get("/api/admin/names") == {"names": [kept], "next": None}
         assert (await api.get("/api/system/health"))["statistics"]["protected_names"] == 1
         async with connected(api.server.url) as ada:
             assert (await ada.refused(Join(lobby="garden", name="A\u200bda"))).code == "name_protected"
@@ -38,6 +38,21 @@ async def test_names_are_protected_listed_and_freed() -> None:
             ("name.protect", "Ada"),
         ]
         assert "rosebud" not in json.dumps(entries)
+
+
+async def test_names_are_read_a_page_at_a_time_in_the_order_in_which_they_are_compared() -> None:
+    async with open_api() as api:
+        for name in ("bob", "Ada", "Éva", "carol", "Zoë"):
+            await api.server.service.access.names.protect(name, "rosebud")
+        seen: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            page = await api.get("/api/admin/names", limit=2, after=after)
+            seen += [each["name"] for each in page["names"]]
+            after = page["next"]
+        assert seen == [each.name for each in api.server.service.access.names.listed()]
+        assert len(seen) == 5
+        assert (await api.get("/api/admin/names", company_id="co-none"))["names"] == []
 
 
 async def test_the_audit_log_is_read_backwards_to_its_beginning() -> None:

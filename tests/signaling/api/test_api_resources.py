@@ -3,9 +3,11 @@
 import json
 from datetime import UTC, datetime
 
+import trio
 from api_client import open_api
 from wire_client import connected, in_lobby
 
+from signaling.events import SessionEnded
 from signaling.messages import (
     ChatSend,
     ChatSent,
@@ -46,6 +48,19 @@ async def test_a_session_is_made_found_taken_by_its_client_and_ended() -> None:
         assert entry["detail"] == {"reason": "enough"}
         assert entry["actor"] == "admin@127.0.0.1"
         assert entry["correlation_id"].startswith("c-")
+
+
+async def test_no_more_sessions_wait_than_there_is_room_for_and_they_do_not_wait_for_ever() -> None:
+    async with open_api(max_connections=1, resume_seconds=1.5) as api:
+        opened = [await api.do("POST", "/api/sessions", key=None, status=201) for _ in range(4)]
+        await api.refused("POST", "/api/sessions", key=None, code=ProblemCode.AT_CAPACITY)
+        with api.server.service.bus.subscribe("test", types=(SessionEnded,)) as ended, trio.fail_after(20):
+            left = {each["session_id"] for each in opened} & {
+                each.session_id for each in api.server.service.sessions
+            }
+            while left:
+                left.discard((await anext(aiter(ended))).event.session_id)
+        await api.do("POST", "/api/sessions", key=None, status=201)
 
 
 async def test_lists_are_read_a_page_at_a_time_without_gap_or_double() -> None:

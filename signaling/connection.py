@@ -42,7 +42,7 @@ from signaling.session import Session
 from signaling.session_limits import SESSION_LIMITS
 from signaling.sessions import Sessions
 from signaling.storage import Change, Store, StoreHealth, StoreUnavailableError
-from signaling.tracing import NO_TRACER, Tracer
+from signaling.tracing.tracer import NO_TRACER, Tracer
 from signaling.version import SERVER_NAME, server_version
 from signaling.websocket import Disconnected, WebSocket
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from signaling.bus import Bus
-from signaling.circuit_breaker import BreakerState
-from signaling.webhook_worker import WebhookStatistics
+from signaling.outbound.circuit_breaker import BreakerState
+from signaling.webhooks.worker import WebhookStatistics
 
 
 def event_metrics(bus: Bus, webhooks: Iterable[WebhookStatistics]) -> Iterable[Metric]:

@@ -2,8 +2,8 @@
 
     bus ── event log        a line for each event
         ├─ event store      each event kept, in batches (``event_store.py``)
-        ├─ webhooks         each event posted to whoever the operator names (``webhooks.py``)
-        └─ event feed       one subscription for each administrator who watches (``feed_endpoint.py``)
+        ├─ webhooks         each event posted to whoever the operator names (``webhooks/deliveries.py``)
+        └─ event feed       one subscription for each administrator who watches (``event_feed/endpoint.py``)
 
 They are told until the end: what sessions publish while they are suspended is logged, kept and posted, if this scope is
 left after theirs. The store must outlive it.
@@ -19,14 +19,14 @@ from signaling.auth import AdminGate
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.endpoints import Endpoint
+from signaling.event_feed.endpoint import feed_endpoint
 from signaling.event_log import log_events, log_waiting
 from signaling.event_store import EventKeeper, first_seq_after
-from signaling.feed_endpoint import feed_endpoint
-from signaling.outbound import open_outbound
+from signaling.outbound.calls import open_outbound
 from signaling.storage import Store
-from signaling.tracing import NO_TRACER, Tracer
-from signaling.webhook_endpoint import WebhookEndpoint
-from signaling.webhooks import FLUSH_SECONDS, Webhooks, open_webhooks
+from signaling.tracing.tracer import NO_TRACER, Tracer
+from signaling.webhooks.deliveries import FLUSH_SECONDS, Webhooks, open_webhooks
+from signaling.webhooks.endpoint import WebhookEndpoint
 from signaling.websocket import WebSocketLimits
 
 

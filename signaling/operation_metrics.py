@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from signaling.drain import Drain
 from signaling.loop_lag import LoopLag
-from signaling.tracing import Tracer
+from signaling.tracing.tracer import Tracer
 
 
 def operation_metrics(loop_lag: LoopLag, drain: Drain, tracer: Tracer) -> Iterable[Metric]:

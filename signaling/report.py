@@ -17,8 +17,8 @@ from signaling.readiness import Readiness
 from signaling.sessions import Sessions
 from signaling.settings import Settings
 from signaling.storage import Store
-from signaling.tracing import Tracer
-from signaling.webhooks import Webhooks
+from signaling.tracing.tracer import Tracer
+from signaling.webhooks.deliveries import Webhooks
 
 
 @dataclass(frozen=True, slots=True)

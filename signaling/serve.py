@@ -25,8 +25,8 @@ from signaling.logs import default_stream, get_logger, logging_to
 from signaling.server import RunningServer, run_server
 from signaling.settings import MEMORY_DATABASE, Settings
 from signaling.storage import StoreOpenError
-from signaling.tracing import TracingError
-from signaling.webhook_endpoint import WebhookConfigurationError
+from signaling.tracing.tracer import TracingError
+from signaling.webhooks.endpoint import WebhookConfigurationError
 
 #: Descriptors beside those of client connections: UDP sockets, event descriptors, files, a margin.
 OTHER_DESCRIPTORS = 256

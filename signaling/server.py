@@ -47,10 +47,10 @@ from signaling.storage import Store
 from signaling.storage.opening import open_store
 from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
-from signaling.tracing import Tracer, open_tracing
+from signaling.tracing.tracer import Tracer, open_tracing
 from signaling.web_app import make_web_app
 from signaling.web_server import WebServer
-from signaling.webhook_endpoint import webhook_endpoints
+from signaling.webhooks.endpoint import webhook_endpoints
 from signaling.websocket import WebSocket, WebSocketLimits
 
 _log = get_logger(__name__)

@@ -15,13 +15,13 @@ from signaling.auth import CHALLENGE, AdminDeniedError, AuthError, TooManyAttemp
 from signaling.bots.errors import BotError
 from signaling.lobbies import LobbyExistsError
 from signaling.moderation import NotFoundError
-from signaling.outbound_errors import OutboundError
+from signaling.outbound.errors import OutboundError
+from signaling.outbound.retry import RetryableError
 from signaling.printable import one_line
 from signaling.problem_codes import PROBLEM_CODES, ProblemCode, code_of_status
 from signaling.problems import problem, shown_path
-from signaling.retry import RetryableError
 from signaling.storage import StoreUnavailableError
-from signaling.webhooks import DeliveryUnderWayError, EndpointGoneError, UnknownDeliveryError
+from signaling.webhooks.deliveries import DeliveryUnderWayError, EndpointGoneError, UnknownDeliveryError
 
 #: When to come again, in seconds, where nothing better is known.
 RETRY_AFTER: dict[ProblemCode, int] = {

@@ -15,7 +15,7 @@ from signaling.storage.retention import Keep, Retention
 from signaling.storage.sql import SqlStore
 from signaling.storage.sqlite import SqliteDatabase
 from signaling.storage.store import Store, StoreOpenError
-from signaling.tracing import NO_TRACER, Tracer
+from signaling.tracing.tracer import NO_TRACER, Tracer
 
 MEMORY_URL = "memory:"
 

@@ -28,7 +28,7 @@ from signaling.storage.records import AuditRecord, ChatRecord, DeadLetterRecord,
 from signaling.storage.retention import Retention
 from signaling.storage.store import StoreHealth, StoreOpenError, StoreStatistics, StoreUnavailableError
 from signaling.storage.writer import Writer
-from signaling.tracing import NO_TRACER, Tracer
+from signaling.tracing.tracer import NO_TRACER, Tracer
 
 #: A start may wait for a large database; a client must not.
 LOAD_SECONDS = 60.0

@@ -24,7 +24,7 @@ from signaling.storage.migrations import migrate
 from signaling.storage.ownership import check_owner, take_ownership
 from signaling.storage.retention import Retention
 from signaling.storage.store import ChangeRefusedError, StoreOpenError, StoreUnavailableError
-from signaling.tracing import NO_TRACER, Tracer
+from signaling.tracing.tracer import NO_TRACER, Tracer
 
 #: Of one transaction; a call that has more is one by itself.
 BATCH_CHANGES = 1000

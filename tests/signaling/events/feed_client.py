@@ -21,7 +21,7 @@ from wsproto.events import (
 
 from signaling.bus import Bus
 from signaling.courier import Courier
-from signaling.event_feed import serve_event_feed
+from signaling.event_feed.feed import serve_event_feed
 from signaling.messages import decode_server
 from signaling.messages.feed import FEED_SERVER_MESSAGES
 from signaling.messages.model import Message as ServerMessage

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import signaling
-from signaling import bus, event_feed, event_store, feed_batch
+from signaling import bus, event_store
+from signaling.event_feed import batch, feed
 from signaling.messages import decode_client, decode_server
 from signaling.messages.feed import (
     FEED_CLIENT_MESSAGES,
@@ -64,12 +65,12 @@ def test_numbers_in_the_page_are_those_of_the_code() -> None:
         (bus.REPLAY_EVENTS, "({} events,"),
         (bus.REPLAY_SECONDS, "{} s) from the store"),
         (event_store.RESTART_GAP, "one of {} at each start"),
-        (feed_batch.FREQUENT_SECONDS * 1000, "until {} ms after the last frame"),
-        (event_feed.QUEUE_EVENTS, "when {} events wait for it"),
-        (event_feed.REQUEST_BURST, "send {} requests in a burst"),
-        (event_feed.REQUESTS_PER_SECOND, "in a burst and {} a second"),
-        (event_feed.REFUSAL_BURST, "more than {} refusals"),
-        (event_feed.REFUSALS_PER_SECOND, "and {} more a second"),
+        (batch.FREQUENT_SECONDS * 1000, "until {} ms after the last frame"),
+        (feed.QUEUE_EVENTS, "when {} events wait for it"),
+        (feed.REQUEST_BURST, "send {} requests in a burst"),
+        (feed.REQUESTS_PER_SECOND, "in a burst and {} a second"),
+        (feed.REFUSAL_BURST, "more than {} refusals"),
+        (feed.REFUSALS_PER_SECOND, "and {} more a second"),
         (MAX_TYPES, "list of up to {} strings"),
         (MAX_FRAME_EVENTS, "list of up to {} *event*"),
     ):

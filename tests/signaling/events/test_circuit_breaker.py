@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from signaling.circuit_breaker import (
+from signaling.outbound.circuit_breaker import (
     TRANSITIONS,
     BreakerEvent,
     BreakerState,

@@ -12,7 +12,7 @@ from wsproto.events import CloseConnection
 
 from signaling import events
 from signaling.bus import Bus
-from signaling.event_feed import REFUSAL_BURST, REQUEST_BURST
+from signaling.event_feed.feed import REFUSAL_BURST, REQUEST_BURST
 from signaling.event_store import KEEP_EVERY, RESTART_GAP, event_record
 from signaling.messages import ChatMessage, Closing, ErrorReply, Pong
 from signaling.messages.feed import FeedEvents, FeedGap, FeedHello, FeedSubscribed

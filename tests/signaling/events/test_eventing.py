@@ -28,7 +28,7 @@ from signaling.front_door import FrontDoor
 from signaling.listeners import open_listener
 from signaling.settings import WebhookTarget
 from signaling.web_server import WebServer
-from signaling.webhook_endpoint import webhook_endpoints
+from signaling.webhooks.endpoint import webhook_endpoints
 from signaling.websocket import WebSocketLimits
 
 TOKEN = "a-token-of-some-length"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_event_mapping import AT
 
-from signaling.feed_batch import FREQUENT_SECONDS, FeedBatch
+from signaling.event_feed.batch import FREQUENT_SECONDS, FeedBatch
 from signaling.messages.feed import FeedEvent
 
 

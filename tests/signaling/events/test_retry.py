@@ -7,7 +7,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signaling.retry import GaveUpError, RetryableError, RetryPolicy, retry
+from signaling.outbound.retry import GaveUpError, RetryableError, RetryPolicy, retry
 
 
 class BusyError(RetryableError):

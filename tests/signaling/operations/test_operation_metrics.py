@@ -6,7 +6,7 @@ from prometheus_client.registry import Collector
 from signaling.drain import Drain
 from signaling.loop_lag import LoopLag
 from signaling.operation_metrics import operation_metrics
-from signaling.tracing import NO_TRACER
+from signaling.tracing.tracer import NO_TRACER
 
 
 async def test_they_say_how_the_service_fares() -> None:

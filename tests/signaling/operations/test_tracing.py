@@ -8,9 +8,9 @@ import structlog
 import trio
 from otlp_collector import attributes_of, collector
 
-from signaling.span_queue import SpanQueue
-from signaling.tracing import NO_TRACER, TracingError, TracingStatistics, open_tracing
-from signaling.tracing_otlp import open_otlp_tracer
+from signaling.tracing.otlp import open_otlp_tracer
+from signaling.tracing.span_queue import SpanQueue
+from signaling.tracing.tracer import NO_TRACER, TracingError, TracingStatistics, open_tracing
 
 TIMEOUT = 30
 
@@ -129,7 +129,7 @@ async def test_without_an_endpoint_nothing_is_traced() -> None:
 
 async def test_without_the_library_the_error_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    monkeypatch.delitem(sys.modules, "signaling.tracing_otlp")
+    monkeypatch.delitem(sys.modules, "signaling.tracing.otlp")
     with pytest.raises(TracingError, match=r"not installed .*pip install 'trio-relay\[otel\]'"):
         async with open_tracing("http://localhost:4318"):
             pass

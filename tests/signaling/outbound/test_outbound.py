@@ -23,9 +23,9 @@ from http_peer import (
     respond,
 )
 
-from signaling.circuit_breaker import BreakerState, CircuitBreaker, CircuitOpenError
-from signaling.outbound import OUTBOUND_LIMITS, Outbound, OutboundLimits, open_outbound
-from signaling.outbound_errors import (
+from signaling.outbound.calls import OUTBOUND_LIMITS, Outbound, OutboundLimits, open_outbound
+from signaling.outbound.circuit_breaker import BreakerState, CircuitBreaker, CircuitOpenError
+from signaling.outbound.errors import (
     OutboundError,
     RedirectRefusedError,
     RetryableStatusError,
@@ -33,7 +33,7 @@ from signaling.outbound_errors import (
     TargetRefusedError,
     UnreachableError,
 )
-from signaling.retry import RetryableError
+from signaling.outbound.retry import RetryableError
 
 #: Long enough for a busy machine to answer, short enough to wait for when nothing answers.
 IMPATIENT = replace(OUTBOUND_LIMITS, total_seconds=0.3, body_seconds=0.1)

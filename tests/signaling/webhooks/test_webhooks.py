@@ -20,26 +20,26 @@ from receiver import BadSignatureError, verify
 
 from signaling import events
 from signaling.bus import Bus
-from signaling.circuit_breaker import BreakerState, CircuitOpenError
-from signaling.outbound import open_outbound
-from signaling.outbound_errors import StatusError
-from signaling.retry import RetryPolicy
+from signaling.outbound.calls import open_outbound
+from signaling.outbound.circuit_breaker import BreakerState, CircuitOpenError
+from signaling.outbound.errors import StatusError
+from signaling.outbound.retry import RetryPolicy
 from signaling.settings import WebhookTarget
 from signaling.storage import AddDeadLetter, DeadLetterRecord, StoreUnavailableError
 from signaling.storage.memory import MemoryStore
-from signaling.webhook_endpoint import (
-    MAX_ENDPOINTS,
-    WebhookConfigurationError,
-    WebhookEndpoint,
-    webhook_endpoints,
-)
-from signaling.webhooks import (
+from signaling.webhooks.deliveries import (
     DeliveryUnderWayError,
     EndpointGoneError,
     UnknownDeliveryError,
     Webhooks,
     WebhookStatistics,
     open_webhooks,
+)
+from signaling.webhooks.endpoint import (
+    MAX_ENDPOINTS,
+    WebhookConfigurationError,
+    WebhookEndpoint,
+    webhook_endpoints,
 )
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

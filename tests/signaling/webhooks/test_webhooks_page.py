@@ -17,14 +17,14 @@ from test_webhooks import OTHER_SECRET, SECRET, endpoint_at, telling
 
 import signaling
 from signaling import events
-from signaling.circuit_breaker import FAILURES, OPEN_SECONDS
 from signaling.event_mapping import PRIVATE_FIELDS
 from signaling.messages import ChatMessage, Participant, Track
-from signaling.outbound import OUTBOUND_LIMITS
+from signaling.outbound.calls import OUTBOUND_LIMITS
+from signaling.outbound.circuit_breaker import FAILURES, OPEN_SECONDS
 from signaling.settings import load_settings
-from signaling.webhook_endpoint import MAX_ENDPOINTS, webhook_endpoints
-from signaling.webhook_worker import QUEUE_DELIVERIES
-from signaling.webhooks import FLUSH_SECONDS, WEBHOOK_POLICY
+from signaling.webhooks.deliveries import FLUSH_SECONDS, WEBHOOK_POLICY
+from signaling.webhooks.endpoint import MAX_ENDPOINTS, webhook_endpoints
+from signaling.webhooks.worker import QUEUE_DELIVERIES
 
 PAGE = (Path(signaling.__file__).parents[1] / "docs" / "webhooks.md").read_text(encoding="utf-8")
 ROWS = {

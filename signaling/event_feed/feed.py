@@ -12,9 +12,9 @@ import trio
 
 from signaling.bus import Bus, Overflow, Stamped, SubscriptionLostError
 from signaling.counters import Counters
+from signaling.event_feed.replay import FeedReplay
+from signaling.event_feed.stream import FeedStream
 from signaling.event_types import event_types
-from signaling.feed_replay import FeedReplay
-from signaling.feed_stream import FeedStream
 from signaling.messages import (
     CloseCode,
     ErrorCode,

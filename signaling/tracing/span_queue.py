@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from signaling.tracing import TracingStatistics
+from signaling.tracing.tracer import TracingStatistics
 
 Item = TypeVar("Item")
 

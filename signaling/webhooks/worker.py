@@ -13,16 +13,21 @@ from random import Random
 
 import trio
 
-from signaling.circuit_breaker import OPEN_SECONDS, BreakerStatistics, CircuitBreaker, CircuitOpenError
 from signaling.logs import get_logger
-from signaling.outbound import Outbound
-from signaling.outbound_errors import OutboundError
-from signaling.outbound_target import check_url, origin_of
-from signaling.retry import GaveUpError, RetryPolicy, retry
+from signaling.outbound.calls import Outbound
+from signaling.outbound.circuit_breaker import (
+    OPEN_SECONDS,
+    BreakerStatistics,
+    CircuitBreaker,
+    CircuitOpenError,
+)
+from signaling.outbound.errors import OutboundError
+from signaling.outbound.retry import GaveUpError, RetryPolicy, retry
+from signaling.outbound.target import check_url, origin_of
 from signaling.storage import AddDeadLetter, DeadLetterRecord, Store
 from signaling.supervisor import supervise
-from signaling.webhook_endpoint import WebhookEndpoint
-from signaling.webhook_signature import signature_headers
+from signaling.webhooks.endpoint import WebhookEndpoint
+from signaling.webhooks.signature import signature_headers
 
 #: Some ten minutes of a lively lobby.
 QUEUE_DELIVERIES = 1000

@@ -3,7 +3,7 @@
 Theirs to say is one thing, whether they have taken it: the status decides, and of the rest of the answer only as much is
 read as lets the connection be used again. What it adds to a plain call: timeouts for each step and for the whole, an
 answer of bounded size, no redirects, the caller's circuit breaker, and, for URLs that somebody else has chosen,
-addresses of the public Internet only. To try again is the caller's affair, by the one policy (``retry.py``).
+addresses of the public Internet only. To try again is the caller's affair, by the one policy (``outbound/retry.py``).
 
 The environment is not looked at (no proxies, no netrc), but for ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, which name
 certificates to trust. HTTP/1.1 by ``httpcore``, the engine of httpx, which alone lets us choose the address that is connected.
@@ -21,17 +21,17 @@ import httpcore
 import httpx
 import trio
 
-from signaling.circuit_breaker import CircuitBreaker
-from signaling.outbound_errors import (
+from signaling.outbound.circuit_breaker import CircuitBreaker
+from signaling.outbound.errors import (
     OutboundError,
     RedirectRefusedError,
     UnreachableError,
     host_failed,
     status_error,
 )
-from signaling.outbound_network import OutboundNetwork, Resolve, system_resolver
-from signaling.outbound_target import check_url, origin_of
-from signaling.tracing import NO_TRACER, Tracer
+from signaling.outbound.network import OutboundNetwork, Resolve, system_resolver
+from signaling.outbound.target import check_url, origin_of
+from signaling.tracing.tracer import NO_TRACER, Tracer
 from signaling.version import SERVER_NAME, server_version
 
 #: What timeouts without a text mean.

@@ -5,8 +5,8 @@ any was removed, dropped or not yet written; but for the one that the start of a
 """
 
 from signaling.bus import Bus
+from signaling.event_feed.filter import FeedFilter
 from signaling.event_store import KEEP_EVERY, RESTART_GAP
-from signaling.feed_filter import FeedFilter
 from signaling.messages.feed import MAX_FRAME_EVENTS, FeedGap
 from signaling.storage import EventRecord, Store, StoreUnavailableError
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from signaling.retry import RetryableError
+from signaling.outbound.retry import RetryableError
 
 #: Answers that ask to come again, beside all of 500 and above.
 _COME_AGAIN = frozenset(

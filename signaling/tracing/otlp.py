@@ -23,9 +23,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from signaling.logs import get_logger
 from signaling.redaction import redact
-from signaling.span_queue import SpanQueue
 from signaling.supervisor import supervise
-from signaling.tracing import AttributeValue, TracingStatistics
+from signaling.tracing.span_queue import SpanQueue
+from signaling.tracing.tracer import AttributeValue, TracingStatistics
 from signaling.version import SERVER_NAME, server_version
 
 TRACES_PATH = "/v1/traces"

@@ -13,7 +13,7 @@ import httpcore
 import trio
 
 from signaling.address_policy import is_public
-from signaling.outbound_errors import TargetRefusedError
+from signaling.outbound.errors import TargetRefusedError
 
 #: The addresses of a name, best first.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]

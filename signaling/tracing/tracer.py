@@ -110,7 +110,7 @@ async def open_tracing(endpoint: str | None) -> AsyncIterator[Tracer]:
         return
     try:
         # Imported here: it is an extra, and loading it takes a quarter of a second.
-        from signaling.tracing_otlp import open_otlp_tracer  # noqa: PLC0415
+        from signaling.tracing.otlp import open_otlp_tracer  # noqa: PLC0415
     except ImportError as error:
         raise TracingError(
             f"traces are to go to {endpoint}, but OpenTelemetry is not installed ({error}); "

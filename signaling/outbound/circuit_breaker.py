@@ -14,7 +14,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from signaling.retry import RetryableError
+from signaling.outbound.retry import RetryableError
 
 FAILURES = 5
 OPEN_SECONDS = 30.0

@@ -1,6 +1,6 @@
 """Tells other systems what happens: a subscriber of the bus that hands events to one worker for each endpoint.
 
-A delivery is a POST of ``{"type", "timestamp", "seq", "correlation_id", "data"}``, signed (``webhook_signature.py``), retried by the one
+A delivery is a POST of ``{"type", "timestamp", "seq", "correlation_id", "data"}``, signed (``webhooks/signature.py``), retried by the one
 policy, under a breaker of its own, in order for each endpoint; what is given up is a dead letter in the store, which
 can be delivered again by hand. At an orderly end there is a bounded time to deliver what waits; the rest is dead letters.
 Receivers: ``docs/webhooks.md``.
@@ -15,15 +15,15 @@ import trio
 from pydantic_core import to_json
 
 from signaling.bus import Bus, Stamped, Subscription
-from signaling.circuit_breaker import OPEN_SECONDS
 from signaling.event_handler import run_handler
 from signaling.event_mapping import event_to_mapping, rfc3339
 from signaling.identifiers import new_id
-from signaling.outbound import Outbound
-from signaling.retry import RetryPolicy
+from signaling.outbound.calls import Outbound
+from signaling.outbound.circuit_breaker import OPEN_SECONDS
+from signaling.outbound.retry import RetryPolicy
 from signaling.storage import DeadLetterRecord, DropDeadLetter, Store
-from signaling.webhook_endpoint import WebhookEndpoint
-from signaling.webhook_worker import QUEUE_DELIVERIES, Delivery, WebhookStatistics, WebhookWorker
+from signaling.webhooks.endpoint import WebhookEndpoint
+from signaling.webhooks.worker import QUEUE_DELIVERIES, Delivery, WebhookStatistics, WebhookWorker
 
 #: Six minutes: longer than a restart of the receiver takes. The deadline leaves room for a receiver that hangs each time,
 #: or says with Retry-After when to come.

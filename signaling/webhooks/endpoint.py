@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from signaling.event_types import event_types
-from signaling.outbound_errors import TargetRefusedError
-from signaling.outbound_target import check_url
+from signaling.outbound.errors import TargetRefusedError
+from signaling.outbound.target import check_url
 from signaling.settings import WebhookTarget
-from signaling.webhook_signature import signing_key
+from signaling.webhooks.signature import signing_key
 
 MAX_ENDPOINTS = 100
 #: The current secret and those it replaces.

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
+from signaling.event_feed.batch import FeedBatch
+from signaling.event_feed.filter import FeedFilter
 from signaling.event_mapping import event_to_mapping
-from signaling.feed_batch import FeedBatch
-from signaling.feed_filter import FeedFilter
 from signaling.messages.feed import FeedEvent, FeedSubscribe
 from signaling.stamped import Stamped
 from signaling.storage import EventRecord

@@ -3,7 +3,7 @@
 import httpx
 
 from signaling.address_policy import is_public
-from signaling.outbound_errors import TargetRefusedError
+from signaling.outbound.errors import TargetRefusedError
 
 MAX_URL_LENGTH = 2048
 

@@ -7,7 +7,7 @@ from signaling.auth.client_address import PROXY_HEADERS
 from signaling.bus import Bus
 from signaling.counters import Counters
 from signaling.endpoints import Endpoint, RefusedUpgradeError, RequestInfo
-from signaling.event_feed import serve_event_feed
+from signaling.event_feed.feed import serve_event_feed
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.storage import Store

@@ -134,7 +134,13 @@ async def tenant(
 
     Raises: ApiError, AdminDeniedError.
     """
-    return _tenant(call_of(request))
+    call = call_of(request)
+    if "authorization" not in call.headers and not call.service.access.admin.is_open:
+        raise ApiError(
+            ProblemCode.UNAUTHORIZED,
+            "this needs a company's API key or the administrator's token, and none was given",
+        )
+    return _tenant(call)
 
 
 async def administrator(

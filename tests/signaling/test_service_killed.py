@@ -117,7 +117,7 @@ async def assert_all_kept(url: str, kept: Acknowledged) -> None:
     async with api(url) as http:
         lobbies = {one["lobby_id"]: one["name"] for one in await listed(http, "/api/lobbies", "lobbies")}
         assert kept.lobbies.items() <= lobbies.items()
-        names = (await http.get("/api/admin/names")).json()["names"]
+        names = await listed(http, "/api/admin/names", "names")
         assert kept.names <= {one["name"] for one in names}
         companies = {one["company_id"] for one in await listed(http, "/api/companies", "companies")}
         assert kept.companies.keys() <= companies

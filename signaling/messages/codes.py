@@ -96,7 +96,7 @@ CLOSE_CODES: dict[CloseCode, str] = {
     CloseCode.POLICY: "The client kept exceeding a rate limit. Do not reconnect at once.",
     CloseCode.TOO_LARGE: "A message exceeded `limits.max_message_bytes`. Reconnect and resume; send less.",
     CloseCode.INTERNAL: "The server failed on this connection. Reconnect and resume.",
-    CloseCode.TRY_LATER: "The server is full, or the client read too slowly. Reconnect with back-off and resume.",
+    CloseCode.TRY_LATER: "The server is full or takes nobody new (draining), or the client read too slowly. Reconnect with back-off and resume.",
     CloseCode.KEEPALIVE_TIMEOUT: "No pong within the keepalive timeout. Reconnect and resume.",
     CloseCode.SESSION_RESUMED_ELSEWHERE: "Another connection resumed this session. Do not reconnect by yourself.",
     CloseCode.SESSION_ENDED: "The session was ended by somebody else; `removed` said why. Do not reconnect by yourself.",

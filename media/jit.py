@@ -43,6 +43,15 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     return _compile(function, fastmath=False)
 
 
+def dsp_kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` as `kernel` does, but let sums of floats be reordered and multiply-adds be fused.
+
+    Without that, a dot product is one long chain of additions. NaN and infinities keep their meaning, so that a kernel can
+    still look for them. Raises: as `kernel`.
+    """
+    return _compile(function, fastmath={"reassoc", "contract"})
+
+
 def helper(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` as `kernel` does and inline it into its callers (LLVM's `alwaysinline`).
 
@@ -99,7 +108,7 @@ def sources_digest(package: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _compile(function: Callable[P, R], *, fastmath: bool) -> Callable[P, R]:
+def _compile(function: Callable[P, R], *, fastmath: bool | set[str]) -> Callable[P, R]:
     package = function.__module__.partition(".")[0]
     if package not in KERNEL_PACKAGES:
         raise RuntimeError(f"{function.__module__} is not among the kernel packages {KERNEL_PACKAGES}")

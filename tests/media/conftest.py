@@ -1,0 +1,1 @@
+"""Lets tests in the folders below import what stands beside this file."""

@@ -73,6 +73,18 @@ def indices_at(address: int, length: int) -> np.ndarray:
 
 
 @helper
+def floats_at(address: int, length: int) -> np.ndarray:
+    """float32 [length] at `address`."""
+    return carray(pointer_at(np.float32, address), (length,))
+
+
+@helper
+def shorts_at(address: int, length: int) -> np.ndarray:
+    """int16 [length] at `address`."""
+    return carray(pointer_at(np.int16, address), (length,))
+
+
+@helper
 def peer_at(context: Any, row: int) -> Any:
     """Row of the peers table."""
     return record_at(PEER, context.peers + integer(row) * PEER_SIZE)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from media.jit import kernel
+from media.jit import integer, kernel
 from media.keyframe_requests import want_keyframe
-from media.memory import bytes_at, outbound_at, peer_at, track_at
+from media.memory import bytes_at, inbound_at, outbound_at, peer_at, track_at
 from media.operations import Operation
 from media.tables import NONE, VIDEO
 
@@ -59,6 +59,32 @@ def apply_to_outbound(context: Any, command: Any, blob: int) -> None:
         if outbound.peer != NONE:
             _unlink_from_peer(context, row)
         outbound.generation = 0
+
+
+@kernel
+def switch_route(context: Any, record: Any) -> None:
+    """Let a listener of a mix take the other of its two streams, where the numbering goes on as it was.
+
+    A mixer sends listeners who say nothing one stream, and each who speaks one without himself; both are numbered alike.
+    `record`: TAP, for the stream that is to be taken. Nothing happens to a stream that has meanwhile left the mix.
+    """
+    if not (
+        0 <= record.outbound < context.outbound_capacity and 0 <= record.origin < context.inbound_capacity
+    ):
+        return
+    outbound = outbound_at(context, record.outbound)
+    origin = inbound_at(context, record.origin)
+    if outbound.generation != record.outbound_generation or outbound.track == NONE:
+        return
+    if outbound.track != origin.track:
+        return
+    inbound = inbound_at(context, record.inbound)
+    goes_on = outbound.inbound == record.origin and origin.tapped_stream == record.stream
+    detach(context, record.outbound)
+    attach(context, record.outbound, integer(inbound.track))
+    inbound.tapped_stream = record.stream
+    if goes_on:
+        outbound.inbound = record.inbound
 
 
 @kernel

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from media.clock import read_clock
 from media.jit import helper, kernel
 from media.memory import record_at
 from media.native import (
@@ -18,7 +19,6 @@ from media.native import (
     SCHED_RESET_ON_FORK,
     SCHED_RR,
     TIMESPEC,
-    clock_gettime,
     sched_setscheduler,
 )
 
@@ -38,7 +38,7 @@ def watch_priority(context: Any) -> None:
     """Choose for the calling thread; due every tick. Does nothing unless `real_time_wanted`."""
     if context.real_time_wanted == 0 or context.now_ns - context.priority_since_ns < WINDOW_NS:
         return
-    cpu_ns = _thread_cpu_ns(context)
+    cpu_ns = read_clock(context, CLOCK_THREAD_CPUTIME_ID)
     used_permille = (cpu_ns - context.priority_cpu_ns) * 1_000 // (context.now_ns - context.priority_since_ns)
     context.priority_since_ns = context.now_ns
     context.priority_cpu_ns = cpu_ns
@@ -66,10 +66,3 @@ def _set_policy(context: Any, policy: int, priority: int) -> bool:
     # `struct sched_param` is one int: the clock's first field lends its place.
     record_at(TIMESPEC, context.clock).seconds = priority
     return sched_setscheduler(np.int32(0), np.int32(policy), context.clock) == 0
-
-
-@helper
-def _thread_cpu_ns(context: Any) -> int:
-    clock_gettime(np.int32(CLOCK_THREAD_CPUTIME_ID), context.clock)
-    time = record_at(TIMESPEC, context.clock)
-    return time.seconds * 1_000_000_000 + time.nanoseconds

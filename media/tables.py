@@ -266,6 +266,7 @@ HISTORY = np.dtype([("meta", PACKET), ("inbound", "i8"), ("data", "u1", (PACKET_
 TAP_PACKET: Final = 0
 TAP_KEYFRAME_REQUEST: Final = 1
 TAP_SENDER_REPORT: Final = 2
+TAP_SWITCH: Final = 3
 
 TAP = np.dtype(
     [
@@ -278,12 +279,16 @@ TAP = np.dtype(
         ("report_timestamp", "i8"),
         ("report_arrival_ns", "i8"),
         ("pauses", "i8"),  # of the track: when it grows, what lies between the packets was shed, not lost
+        # Of a switch: the stream that takes another track, and the row of the inbound stream whose track it leaves.
+        ("outbound", "i4"),
+        ("origin", "i4"),
+        ("outbound_generation", "i8"),
         ("meta", PACKET),
         ("data", "u1", (PACKET_BYTES,)),
     ],
     align=True,
 )
-"""What workers tell each other: decrypted packets one way, keyframe requests the other."""
+"""What workers tell each other, decrypted packets one way and keyframe requests the other; and what mixers send them."""
 
 COMMAND_BLOB_BYTES: Final = 352
 
@@ -324,7 +329,7 @@ CONTEXT = np.dtype(
     [
         # Fixed for the life of the worker.
         ("worker", "i8"),
-        ("workers", "i8"),
+        ("workers", "i8"),  # those with rings between them: mixers too
         ("socket", "i8"),
         ("wake_fd", "i8"),  # eventfd the worker sleeps on
         ("event_fd", "i8"),  # eventfd Trio waits on

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from media.atomics import full_fence, load_acquire, store_release
+from media.clock import read_clock
 from media.commands import apply_commands
 from media.feedback import RETRANSMISSIONS_PER_SECOND
 from media.forward import resume_routes
@@ -33,12 +34,12 @@ from media.native import (
     MSG_DONTWAIT,
     MSG_TRUNC,
     TIMESPEC,
-    clock_gettime,
     ppoll,
     read,
     recvmmsg,
     write,
 )
+from media.outbound_rows import switch_route
 from media.overload import note_batch, watch_load
 from media.priority import ask_for_real_time, watch_priority
 from media.reports import send_reports
@@ -59,6 +60,7 @@ from media.tables import (
     TAP,
     TAP_KEYFRAME_REQUEST,
     TAP_PACKET,
+    TAP_SWITCH,
 )
 from media.taps import cursors_of, ring_of, slot_of
 from media.verdicts import Verdict
@@ -81,8 +83,10 @@ TAP_BATCH = 256
 def run_worker(address: int) -> None:
     """Serve until a STOP command. `address`: of a CONTEXT record prepared by `media.state`."""
     context = record_at(CONTEXT, address)
-    context.now_ns = _now(context, CLOCK_MONOTONIC)
-    context.wall_offset_ns = _now(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
+    context.now_ns = read_clock(context, CLOCK_MONOTONIC)
+    context.wall_offset_ns = (
+        read_clock(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
+    )
     context.next_tick_ns = context.now_ns + TICK_NS
     context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
     context.awake_since_ns = context.now_ns
@@ -99,18 +103,11 @@ def run_worker(address: int) -> None:
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
             _wake_control_plane(context)
         if received == 0 and taken == 0 and context.stopping == 0:
-            context.busy_ns += _now(context, CLOCK_MONOTONIC) - context.awake_since_ns
+            context.busy_ns += read_clock(context, CLOCK_MONOTONIC) - context.awake_since_ns
             _sleep(context)
-            context.now_ns = _now(context, CLOCK_MONOTONIC)
+            context.now_ns = read_clock(context, CLOCK_MONOTONIC)
             context.awake_since_ns = context.now_ns
     _wake_control_plane(context)
-
-
-@helper
-def _now(context: Any, clock: int) -> int:
-    clock_gettime(np.int32(clock), context.clock)
-    time = record_at(TIMESPEC, context.clock)
-    return time.seconds * 1_000_000_000 + time.nanoseconds
 
 
 @kernel
@@ -125,7 +122,7 @@ def _receive_batch(context: Any) -> int:
             np.uint64(0),
         )
     )
-    context.now_ns = _now(context, CLOCK_MONOTONIC)
+    context.now_ns = read_clock(context, CLOCK_MONOTONIC)
     if received <= 0:
         return 0
     context.batches += 1
@@ -180,6 +177,9 @@ def _take_tapped(context: Any, place: int) -> None:
     inbound = inbound_at(context, record.inbound)
     if inbound.generation != record.generation:
         return  # the row was retired while this was under way
+    if record.kind == TAP_SWITCH:
+        switch_route(context, record)
+        return
     if record.kind != TAP_KEYFRAME_REQUEST and inbound.tapped_stream != record.stream:
         inbound.tapped_stream = record.stream
         restart_mirror(context, integer(record.inbound))

@@ -1,17 +1,8 @@
-"""A relay worker seen from the control plane: its thread, its socket, its rings and its table rows.
-
-`post` sends a command; `open_row` and `retire_row` give rows out and take them back. A retired row, and whatever else
-is handed to `when_applied` (SRTP sessions above all), is released only after the worker has acknowledged everything
-posted before: until then a packet under way may still touch it.
-"""
+"""A relay worker seen from the control plane: its thread, its socket, its events and what can be read of its tables."""
 
 import os
 import socket as socketlib
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import count
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -19,14 +10,13 @@ import trio
 
 from media.native import SO_MEMINFO, SO_MEMINFO_DROPS, SO_MEMINFO_WORDS
 from media.operations import Operation
-from media.ring import pop_records, push_records, read_count
+from media.ring import pop_records
 from media.state import Capacity, SharedMemory, WorkerMemory
-from media.tables import COMMAND, EVENT, EVENT_DATAGRAM, NONE, RING_WRITTEN
+from media.tables import EVENT, EVENT_DATAGRAM, NONE
 from media.verdicts import Verdict
 from media.worker import run_worker
-from relay.errors import CapacityError
+from relay.command_port import CommandPort, Row
 from relay.overload import SHED_VERDICTS, OverloadEvent, OverloadWatch
-from relay.scheduling import favoured
 from relay.stun import Address
 from relay.udp import decode_address
 
@@ -35,16 +25,6 @@ EVENT_BATCH: Final = 64
 
 TURN_NS: Final = 1_000_000
 """Time after which a checkpoint comes all the same: 64 flights of DTLS handshakes would take 20 ms (a storm of joins)."""
-
-_generations = count(1)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One use of one table row."""
-
-    index: int
-    generation: int
 
 
 class EventHandler(Protocol):
@@ -64,8 +44,10 @@ class EventHandler(Protocol):
         """A worker's overload has begun or is over."""
 
 
-class Worker:
+class Worker(CommandPort[Operation]):
     """One compiled loop on one UDP port."""
+
+    title = "worker"
 
     def __init__(
         self,
@@ -77,39 +59,38 @@ class Worker:
         keyframe_interval_ns: int,
         real_time: bool,
     ) -> None:
-        self.index = index
         self.socket = socket
         self.port: int = socket.getsockname()[1]
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._event_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.memory = WorkerMemory(
             worker=index,
             shared=shared,
             capacity=capacity,
             socket=socket.fileno(),
-            wake_fd=self._wake_fd,
+            wake_fd=wake_fd,
             event_fd=self._event_fd,
             keyframe_interval_ns=keyframe_interval_ns,
             real_time=real_time,
+        )
+        super().__init__(
+            index=index,
+            commands=self.memory.commands,
+            cursors=self.memory.command_cursors,
+            wake_fd=wake_fd,
+            capacity={
+                Operation.CLOSE_PEER: capacity.peers,
+                Operation.CLOSE_TRACK: capacity.tracks,
+                Operation.CLOSE_INBOUND: capacity.inbound,
+                Operation.CLOSE_OUTBOUND: capacity.outbound,
+                Operation.CLOSE_GROUP: capacity.groups,
+            },
+            stop=Operation.STOP,
         )
         # Columns asked for again and again: looking one up in the table takes longer than reading it.
         self._now_ns = self.memory.context["now_ns"]
         self._levels_ns = self.memory.tracks["level_ns"]
         self._levels_dbov = self.memory.tracks["level_dbov"]
-        self._free: dict[Operation, deque[int]] = {
-            Operation.CLOSE_PEER: deque(range(capacity.peers)),
-            Operation.CLOSE_TRACK: deque(range(capacity.tracks)),
-            Operation.CLOSE_INBOUND: deque(range(capacity.inbound)),
-            Operation.CLOSE_OUTBOUND: deque(range(capacity.outbound)),
-            Operation.CLOSE_GROUP: deque(range(capacity.groups)),
-        }
-        self._capacity = {operation: len(rows) for operation, rows in self._free.items()}
-        self._posted = 0
-        self._commands_wait = trio.Event()
-        # Commands the ring had no room for. Bounded by the rows there are: each open row has a few commands at most.
-        self._overflow: deque[np.ndarray[Any, Any]] = deque()
-        self._retirements: deque[tuple[int, Callable[[], None]]] = deque()
-        self._command = np.zeros(1, COMMAND)
         self._events = np.zeros(EVENT_BATCH, EVENT)
         self._overload = OverloadWatch(index)
         self.load = 0
@@ -121,7 +102,7 @@ class Worker:
         """Run the kernel and hand its events over until cancelled; then stop it, join it and retire all rows."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_kernel)
+                nursery.start_soon(self._run_kernel, run_worker, self.memory.context, "relay worker")
                 nursery.start_soon(self._pump_events, handler)
                 nursery.start_soon(self._wake_kernel)
                 task_status.started()
@@ -137,27 +118,6 @@ class Worker:
         os.close(self._wake_fd)
         os.close(self._event_fd)
         self.socket.close()
-
-    async def _run_kernel(self) -> None:
-        def run() -> None:
-            # Where it shares its core with our own handshakes, packets go first.
-            with favoured() as ours:
-                self.memory.context["real_time_wanted"] &= ours
-                run_worker(self.memory.address)
-
-        # A limiter of its own: as many threads as workers, whatever else the program runs in threads.
-        await trio.to_thread.run_sync(run, limiter=trio.CapacityLimiter(1), thread_name="relay worker")
-
-    async def _wake_kernel(self) -> None:
-        """Wake the kernel for new commands, once for all that one pass of the scheduler has posted.
-
-        Waking costs two switches of threads and a round of the kernel; an offer posts five commands. Packets need not
-        wait for this: whichever wakes the kernel finds the commands applied first.
-        """
-        while True:
-            await self._commands_wait.wait()
-            self._commands_wait = trio.Event()
-            os.eventfd_write(self._wake_fd, 1)
 
     async def _pump_events(self, handler: EventHandler) -> None:
         while True:
@@ -200,67 +160,6 @@ class Worker:
             mid = event["data"][: int(event["length"])].tobytes().decode("ascii", "replace")
             handler.discover_stream(self, row, int(event["ssrc"]), int(event["payload_type"]), mid)
 
-    def post(
-        self,
-        operation: Operation,
-        row: int,
-        values: tuple[int, ...] = (),
-        blob: bytes = b"",
-        generation: int = 0,
-    ) -> None:
-        """Send one command. Never blocks; commands are applied in order, but STOP may overtake."""
-        command = self._command
-        command["operation"] = operation
-        command["row"] = row
-        command["generation"] = generation
-        command["values"][0, : len(values)] = values
-        if blob:
-            command["blob"][0, : len(blob)] = np.frombuffer(blob, np.uint8)
-        self._posted += 1
-        if operation is Operation.STOP:
-            self._push(command, reserve=0)
-            os.eventfd_write(self._wake_fd, 1)  # now: the task that would do it is being cancelled
-            return
-        if self._overflow or not self._push(command):
-            self._overflow.append(command.copy())
-        self._commands_wait.set()
-
-    def take_row(self, retire_by: Operation) -> Row:
-        """Give out a free row of the table that `retire_by` closes rows of. Post the command that opens it next.
-
-        Raises: CapacityError when the table is full.
-        """
-        self.require({retire_by: 1})
-        return Row(self._free[retire_by].popleft(), next(_generations))
-
-    def open_row(self, operation: Operation, retire_by: Operation, values: tuple[int, ...]) -> Row:
-        """`take_row`, and post the command that opens it."""
-        row = self.take_row(retire_by)
-        self.post(operation, row.index, values, generation=row.generation)
-        return row
-
-    def require(self, rows: Mapping[Operation, int]) -> None:
-        """Check that this many rows are free, so that what follows cannot fail halfway.
-
-        Raises: CapacityError.
-        """
-        for operation, needed in rows.items():
-            if len(self._free[operation]) < needed:
-                table = operation.name.removeprefix("CLOSE_").lower()
-                raise CapacityError(
-                    f"worker {self.index} has {len(self._free[operation])} of {self._capacity[operation]} "
-                    f"{table} rows left, {needed} needed"
-                )
-
-    def retire_row(self, operation: Operation, row: Row) -> None:
-        """Post the command that closes a row; the row is free again once it has been applied."""
-        self.post(operation, row.index)
-        self.when_applied(lambda: self._free[operation].append(row.index))
-
-    def when_applied(self, release: Callable[[], None]) -> None:
-        """Call `release` when everything posted so far has been applied."""
-        self._retirements.append((self._posted, release))
-
     def send_datagram(self, data: bytes, sockaddr: tuple[Any, ...]) -> None:
         """Send from this worker's port, now, or drop: STUN and DTLS repeat themselves."""
         try:
@@ -293,24 +192,6 @@ class Worker:
         memory = self.socket.getsockopt(socketlib.SOL_SOCKET, SO_MEMINFO, SO_MEMINFO_WORDS * 4)
         return int(np.frombuffer(memory, np.uint32)[SO_MEMINFO_DROPS])
 
-    def capacity_of(self, operation: Operation) -> int:
-        """How many rows the table has that `operation` closes rows of."""
-        return self._capacity[operation]
-
-    def in_use(self, operation: Operation) -> int:
-        """How many rows are given out of the table that `operation` closes rows of."""
-        return self._capacity[operation] - len(self._free[operation])
-
-    def is_full(self, operation: Operation) -> bool:
-        """Whether no row is free in the table that `operation` closes rows of."""
-        return not self._free[operation]
-
-    def rows_in_use(self) -> dict[str, int]:
-        """How many rows of each table are given out."""
-        return {
-            operation.name.removeprefix("CLOSE_").lower(): self.in_use(operation) for operation in self._free
-        }
-
     def last_received_ns(self, row: Row) -> int:
         """When the last authentic SRTP or SRTCP packet of a peer, or check that the worker answered, arrived."""
         return int(self.memory.peers["last_received_ns"][row.index])
@@ -334,22 +215,6 @@ class Worker:
     def verdicts(self) -> dict[str, int]:
         """The counters, by name."""
         return {verdict.name.lower(): int(self.memory.counters[verdict]) for verdict in Verdict}
-
-    def _push(self, command: np.ndarray[Any, Any], reserve: int = 1) -> bool:
-        """Put a command into the ring. A slot stays free for STOP: when that is posted, nobody else makes room."""
-        memory = self.memory
-        free = memory.commands.size - (int(memory.command_cursors[RING_WRITTEN]) - self._applied())
-        return free > reserve and push_records(memory.commands, memory.command_cursors, command) == 1
-
-    def _applied(self) -> int:
-        return int(read_count(self.memory.command_cursors))
-
-    def _acknowledge(self, applied: int) -> None:
-        while self._overflow and self._push(self._overflow[0]):
-            self._overflow.popleft()
-            self._commands_wait.set()
-        while self._retirements and self._retirements[0][0] <= applied:
-            self._retirements.popleft()[1]()
 
 
 __all__ = ["NONE", "EventHandler", "Row", "Worker"]

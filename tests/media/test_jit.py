@@ -11,6 +11,7 @@ import pytest
 
 import media
 from media import jit
+from media.audio.levels import measure_frames
 from media.jit import cache_directory, cache_root, helper, kernel, python_function, sources_digest
 from media.rtcp import write_pli
 from media.rtp import sequence_delta
@@ -164,3 +165,9 @@ def test_kernels_are_compiled_where_there_is_no_place_for_a_cache(tmp_path):
     temporary.mkdir()
     assert run_program(file / "cache", temporary=temporary) == "0 1"
     assert list(temporary.iterdir()) == []
+
+
+def test_dsp_kernels_sum_in_any_order_and_still_tell_nan_from_numbers():
+    assert measure_frames.targetoptions["fastmath"] == {"reassoc", "contract"}
+    assert measure_frames.targetoptions["nogil"]
+    assert not measure_frames.targetoptions.get("parallel")

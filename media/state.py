@@ -78,7 +78,7 @@ class Capacity:
 
 
 class SharedMemory:
-    """What all workers of a relay share: the taps between them and the flags that say who sleeps."""
+    """What all workers and mixers of a relay share: the taps between them and the flags that say who sleeps."""
 
     def __init__(self, workers: int, capacity: Capacity) -> None:
         # A lone worker has nobody to tap; one slot keeps the addresses valid.

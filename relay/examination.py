@@ -57,6 +57,11 @@ def default_workers() -> int:
     return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
+def default_mixers() -> int:
+    """Mixers likewise: one per eight cores, at least one. A mix for a thousand who listen takes a tenth of a core."""
+    return max(1, len(os.sched_getaffinity(0)) // 8)
+
+
 def announced_addresses(host: str, public_addresses: tuple[str, ...] = ()) -> tuple[str, ...]:
     """What clients would be told to send to.
 

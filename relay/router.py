@@ -12,6 +12,8 @@ from typing import Final
 
 import trio
 
+from media.mixer.state import MixerCapacity
+from media.mixer.tables import MAX_WORKERS
 from media.state import Capacity, SharedMemory
 from media.tables import NONE
 from media.warm_up import warm_up
@@ -19,8 +21,10 @@ from relay.admission import Admission
 from relay.answer import HostCandidate
 from relay.certificate import Certificate
 from relay.errors import LocalProtocolError
-from relay.examination import default_workers
+from relay.examination import default_mixers, default_workers
 from relay.ice import peek_local_ufrag
+from relay.mix import Mix
+from relay.mixer import Mixer, MixerStatistics
 from relay.overload import OverloadEvent
 from relay.peer import Peer, PeerState
 from relay.stun import Address
@@ -33,6 +37,9 @@ TIMER_INTERVAL_S: Final = 0.05
 CONSENT_INTERVAL_S: Final = 1.0
 
 _JOINING: Final = frozenset({PeerState.NEW, PeerState.CONNECTING})
+
+MAX_THREADS: Final = 64
+"""Workers; as many mixers may be added."""
 
 OVERLOAD_BUFFER: Final = 64
 """Overload events nobody has taken yet; those that do not fit are dropped."""
@@ -59,8 +66,11 @@ class RelayConfig:
     """Peers of all workers together; a new one beyond is refused. Default: as many as the tables hold."""
     max_outbound_streams: int | None = None
     """Likewise streams to subscribers: while this many are in use, no new peer is taken."""
+    mixers: int | None = None
+    """Threads that mix. Default: one per eight cores, at least one."""
+    mixer_capacity: MixerCapacity = field(default_factory=MixerCapacity)
     real_time: bool = True
-    """Whether workers ask for real-time scheduling while they are not busy, where the system allows it."""
+    """Whether workers and mixers ask for real-time scheduling while they are not busy, where the system allows it."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ class RouterStatistics:
     """Why a new peer would be refused now."""
     verdicts: Mapping[str, int]
     workers: tuple[WorkerStatistics, ...]
+    mixers: tuple[MixerStatistics, ...]
 
 
 @asynccontextmanager
@@ -116,6 +127,8 @@ async def open_relay(config: RelayConfig | None = None) -> AsyncIterator["Router
             try:
                 for worker in router.workers:
                     await nursery.start(worker.run, router)
+                for mixer in router.mixers:
+                    await nursery.start(mixer.run)
                 nursery.start_soon(router.run_timers)
                 yield router
             finally:
@@ -123,8 +136,8 @@ async def open_relay(config: RelayConfig | None = None) -> AsyncIterator["Router
                 nursery.cancel_scope.cancel()
     finally:
         # Only now: closing peers tells the workers, and some may never have begun to run.
-        for worker in router.workers:
-            worker.release()
+        for thread in (*router.workers, *router.mixers):
+            thread.release()
 
 
 class Router:
@@ -140,10 +153,11 @@ class Router:
         self._joining: set[Peer] = set()
         """Those whose handshake may still need its timers; looked at often, so the many who are connected are not in it."""
         self._arrivals = trio.Event()
+        self._mixes: set[Mix] = set()
         self._closed = False
         self.unclaimed_checks = 0
         """STUN datagrams that named no peer of the worker they came to."""
-        self.workers = _make_workers(config)
+        self.workers, self.mixers = _make_threads(config)
         self._admission = Admission(self.workers, config.max_peers, config.max_outbound_streams)
         self._overloads_in, self.overloads = trio.open_memory_channel[OverloadEvent](OVERLOAD_BUFFER)
 
@@ -189,6 +203,18 @@ class Router:
         self._arrivals.set()
         return peer
 
+    def open_mix(self) -> Mix:
+        """Make a mix on the mixer that has the fewest inputs and outputs.
+
+        Raises: CapacityError when there is no room, LocalProtocolError when the relay is closed.
+        """
+        if self._closed:
+            raise LocalProtocolError("the relay is closed")
+        mixer = min(self.mixers, key=lambda each: sum(each.rows_in_use().values()))
+        mix = Mix(mixer, self.workers, forget=self._mixes.discard)
+        self._mixes.add(mix)
+        return mix
+
     def statistics(self) -> RouterStatistics:
         """Counters of all workers and their sum."""
         workers = tuple(
@@ -218,11 +244,14 @@ class Router:
             refusal=self._admission.refusal(),
             verdicts={name: sum(one.verdicts[name] for one in workers) for name in names},
             workers=workers,
+            mixers=tuple(mixer.statistics() for mixer in self.mixers),
         )
 
     def close(self) -> None:
-        """Close every peer. `open_relay` does this when its scope is left."""
+        """Close every peer and mix. `open_relay` does this when its scope is left."""
         self._closed = True
+        for mix in tuple(self._mixes):
+            mix.close()
         for peer in list(self._peers.values()):
             peer.close("the relay is shutting down")
 
@@ -302,14 +331,18 @@ class Router:
             del self._by_ufrag[ufrag]
 
 
-def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
+def _make_threads(config: RelayConfig) -> tuple[tuple[Worker, ...], tuple[Mixer, ...]]:
     number = config.workers if config.workers is not None else default_workers()
-    if not 1 <= number <= 64:
-        raise LocalProtocolError(f"{number} workers asked for; expected 1 to 64")
+    if not 1 <= number <= MAX_THREADS:
+        raise LocalProtocolError(f"{number} workers asked for; expected 1 to {MAX_THREADS}")
+    mixing = config.mixers if config.mixers is not None else default_mixers()
+    if not 1 <= mixing <= MAX_WORKERS - MAX_THREADS:
+        raise LocalProtocolError(f"{mixing} mixers asked for; expected 1 to {MAX_WORKERS - MAX_THREADS}")
     if config.udp_port and config.udp_port + number > 65536:
         raise LocalProtocolError(f"{number} workers from UDP port {config.udp_port} on run over port 65535")
-    shared = SharedMemory(number, config.capacity)
+    shared = SharedMemory(number + mixing, config.capacity)
     workers: list[Worker] = []
+    mixers: list[Mixer] = []
     try:
         for index in range(number):
             socket = open_udp_socket(config.host, config.udp_port + index if config.udp_port else 0)
@@ -323,8 +356,17 @@ def _make_workers(config: RelayConfig) -> tuple[Worker, ...]:
                     real_time=config.real_time,
                 )
             )
+        mixers.extend(
+            Mixer(
+                index=number + index,
+                shared=shared,
+                capacity=config.mixer_capacity,
+                real_time=config.real_time,
+            )
+            for index in range(mixing)
+        )
     except BaseException:
-        for worker in workers:
-            worker.release()
+        for thread in (*workers, *mixers):
+            thread.release()
         raise
-    return tuple(workers)
+    return tuple(workers), tuple(mixers)

@@ -12,6 +12,7 @@ from relay.source import Kind
 from relay.worker import Row, Worker
 
 if TYPE_CHECKING:
+    from relay.mix import Mix
     from relay.peer import Peer
     from relay.slots import AudioSlots
 
@@ -42,17 +43,23 @@ class _Repair:
 
 
 class Track:
-    """One audio or video stream a peer publishes.
+    """One audio or video stream a peer publishes, or audio that a mixer makes of a bot's samples (`peer` None).
 
     Subscribers are attached through `Peer`. A closed track feeds nobody; its rows are free once acknowledged.
     """
 
-    def __init__(self, *, track_id: str, kind: Kind, label: str, peer: "Peer", worker: Worker) -> None:
+    def __init__(
+        self, *, track_id: str, kind: Kind, label: str, peer: "Peer | None", worker: Worker, stream_id: str = ""
+    ) -> None:
         self.id = track_id
         self.kind: Kind = kind
         self.label = label
         self.peer = peer
         self.worker = worker
+        self.stream_id = stream_id if peer is None else peer.id
+        """See `Source`: tracks of one peer are in step."""
+        self.mixes: set[Mix] = set()
+        """The mixes it is heard in; kept by them."""
         self.audio_slots: AudioSlots | None = None
         """The slots it may be heard through; kept by them."""
         self.row = worker.open_row(Operation.OPEN_TRACK, Operation.CLOSE_TRACK, (KINDS[kind],))
@@ -86,11 +93,6 @@ class Track:
         return 127 if level is None else level
 
     @property
-    def stream_id(self) -> str:
-        """See `Source`: tracks of one peer are in step."""
-        return self.peer.id
-
-    @property
     def feed(self) -> "Track":
         """See `Source`."""
         return self
@@ -119,6 +121,13 @@ class Track:
     def set_groups(self, group: int, tap_group: int) -> None:
         """Compete in these groups of its worker; for `AudioSlots`."""
         self.worker.post(Operation.SET_GROUPS, self.row.index, (group, tap_group))
+
+    def open_stream(self) -> Row:
+        """Return the row of a stream that is no peer's, for a mixer to send packets to."""
+        row = self._open_inbound(0, NONE, repairable=False)
+        self._streams[0] = row
+        self._active = row
+        return row
 
     def bind_stream(self, ssrc: int, *, repairable: bool) -> bool:
         """Take the packets of `ssrc` as this track's from now on. False when it has used up its SSRCs."""
@@ -201,6 +210,8 @@ class Track:
         self.closed = True
         if self.audio_slots is not None:
             self.audio_slots.remove(self)
+        for mix in tuple(self.mixes):
+            mix.remove(self)
         for mirror in self._mirrors.values():
             mirror.close()
         self._mirrors.clear()
@@ -209,11 +220,12 @@ class Track:
 
     def _count_subscribers(self) -> int:
         routes = int(self.worker.memory.tracks["outbound_count"][self.row.index])
-        return routes - len(self._mirrors) + sum(mirror.subscribers for mirror in self._mirrors.values())
+        taps = len(self._mirrors) + len(self.mixes)
+        return routes - taps + sum(mirror.subscribers for mirror in self._mirrors.values())
 
     def _open_inbound(self, ssrc: int, repairs: int, *, repairable: bool) -> Row:
         values = (
-            self.peer.row.index,
+            NONE if self.peer is None else self.peer.row.index,
             self.row.index,
             ssrc,
             CLOCK_RATES_HZ[self.kind],

@@ -13,6 +13,7 @@ from media.jit import helper, integer
 from media.memory import pointer_at
 from media.native import memcpy
 
+VOICE_SIZE = VOICE.itemsize
 LIMITER_SIZE = LIMITER.itemsize
 RESAMPLER_SIZE = RESAMPLER.itemsize
 
@@ -27,6 +28,12 @@ def input_jitters(context: Any) -> Any:
 def input_voices(context: Any) -> Any:
     """VOICE [input_capacity]."""
     return carray(pointer_at(VOICE, context.voices), (context.input_capacity,))
+
+
+@helper
+def reset_voice(context: Any, row: int) -> None:
+    """Forget what the voice activity of an input was judged by."""
+    memcpy(context.voices + integer(row) * VOICE_SIZE, context.voice_template, VOICE_SIZE)
 
 
 @helper

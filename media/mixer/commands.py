@@ -3,26 +3,23 @@
 from typing import Any
 
 from media.audio.jitter import reset_jitter
-from media.audio.levels import reset_voice
 from media.audio.opus import reset_codec
 from media.jit import helper, integer, kernel
-from media.memory import record_at, words_at
+from media.memory import record_at
 from media.mixer.arrays import (
     copy_limiter,
     input_encoder,
     input_jitters,
-    input_voices,
+    reset_voice,
     set_resampler,
 )
-from media.mixer.memory import input_at, mix_at, output_at, port_cursors, port_words, tally
+from media.mixer.memory import input_at, mix_at, output_at, tally
 from media.mixer.operations import MixerOperation
-from media.mixer.tables import MAX_OWN_INPUTS, MAX_WORKERS, PCM, PORT_GAIN, PORT_WORDS, RTP, Tally
+from media.mixer.tables import MAX_OWN_INPUTS, MAX_WORKERS, PCM, RTP, Tally
 from media.ring import release_slot, slot_to_read
-from media.tables import COMMAND, NONE, RING_CURSOR_WORDS
+from media.tables import COMMAND, NONE
 
 COMMAND_SIZE = COMMAND.itemsize
-UNITY = 1_000
-"""Of a port's gain word."""
 
 
 @kernel
@@ -132,14 +129,13 @@ def _apply_to_input(context: Any, command: Any) -> None:
     voice.waits = 0
     voice.gain = 1
     voice.worker = NONE
-    reset_voice(input_voices(context), row)
+    reset_voice(context, row)
     if is_pcm:
         voice.port = values[1]
         voice.rate = values[2]
         voice.live = values[3]
         voice.waits = values[3]
         voice.private = values[4]
-        _clear_port(context, values[1])
         set_resampler(context, context.input_resamplers, row, values[2], 0)
     else:
         reset_jitter(input_jitters(context), row)
@@ -184,7 +180,6 @@ def _apply_to_output(context: Any, command: Any) -> None:
         output.source = values[3]
         output.opened_tick = context.tick
         output.missed = 0
-        _clear_port(context, values[1])
         set_resampler(context, context.output_resamplers, row, values[2], 1)
         if output.source != NONE:
             input_at(context, output.source).listeners += 1
@@ -197,17 +192,6 @@ def _apply_to_output(context: Any, command: Any) -> None:
         mix.shared_outputs += 1
     output.next_of_mix = mix.first_output
     mix.first_output = row
-
-
-@helper
-def _clear_port(context: Any, port: int) -> None:
-    words = port_words(context, port)
-    for index in range(PORT_WORDS):
-        words[index] = 0
-    words[PORT_GAIN] = UNITY
-    cursors = words_at(port_cursors(context, port), RING_CURSOR_WORDS)
-    for index in range(RING_CURSOR_WORDS):
-        cursors[index] = 0
 
 
 @kernel

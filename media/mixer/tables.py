@@ -14,7 +14,7 @@ import numpy as np
 from media.audio.samples import FRAME_SAMPLES
 
 TICK_NS: Final = 20_000_000
-MAX_WORKERS: Final = 64
+MAX_WORKERS: Final = 128  # and mixers
 MAX_OWN_INPUTS: Final = 4  # tracks of one participant that its own mix leaves out
 PCM_SLOTS: Final = 32  # frames a port holds each way: 640 ms
 PACKET_BYTES: Final = 400  # the longest Opus frame of 20 ms that is made
@@ -183,6 +183,7 @@ MIXER_CONTEXT = np.dtype(
         ("output_encoders", "i8"),
         ("output_limiters", "i8"),
         ("output_resamplers", "i8"),
+        ("voice_template", "i8"),
         ("limiter_template", "i8"),
         ("encoder_template", "i8"),
         ("decoder_template", "i8"),

@@ -48,7 +48,9 @@ class Ear:
     Frames come every 20 ms while anything sounds, and none while all have been silent for two seconds.
     """
 
-    def __init__(self, mixer: Mixer, mix: Row, *, rate: int, source: Row | None, forget: Callable[["Ear"], None]) -> None:
+    def __init__(
+        self, mixer: Mixer, mix: Row, *, rate: int, source: Row | None, forget: Callable[["Ear"], None]
+    ) -> None:
         self.rate = rate
         self.closed = False
         self._mixer = mixer
@@ -122,5 +124,7 @@ class Ear:
             # What was dropped lay before the oldest that is left.
             self._gap = False
             first = self._heard[0]
-            self._heard[0] = HeardFrame(first.samples, first.timestamp, first.level_dbov, first.voiced, gap=True)
+            self._heard[0] = HeardFrame(
+                first.samples, first.timestamp, first.level_dbov, first.voiced, gap=True
+            )
         self._arrived.set()

@@ -37,16 +37,12 @@ def _nobody() -> tuple[Voice, ...]:
 class Mix:
     """See the module; made by `Router.open_mix`."""
 
-    def __init__(
-        self, mixer: Mixer, workers: tuple[Worker, ...], *, forget: "Callable[[Mix], None]"
-    ) -> None:
+    def __init__(self, mixer: Mixer, workers: tuple[Worker, ...], *, forget: "Callable[[Mix], None]") -> None:
         self.closed = False
         self._mixer = mixer
         self._workers = workers
         self._forget = forget
-        self._row = mixer.open_row(
-            MixerOperation.OPEN_MIX, MixerOperation.CLOSE_MIX, (secrets.randbits(15),)
-        )
+        self._row = mixer.open_row(MixerOperation.OPEN_MIX, MixerOperation.CLOSE_MIX, (secrets.randbits(15),))
         self._taps: dict[Track, _Tap] = {}
         self._mouths: dict[Mouth, str | None] = {}
         self._ears: dict[Ear, _Hearing] = {}
@@ -117,7 +113,12 @@ class Mix:
             worker.require(MIRROR_ROWS)
             name = secrets.token_hex(CNAME_BYTES // 2)
             track = Track(
-                track_id=f"voice-{name}", kind="audio", label="voice", peer=None, worker=worker, stream_id=name
+                track_id=f"voice-{name}",
+                kind="audio",
+                label="voice",
+                peer=None,
+                worker=worker,
+                stream_id=name,
             )
         mouth = Mouth(
             self._mixer,
@@ -185,9 +186,7 @@ class Mix:
             own.inbound.index,
             own.inbound.generation,
         )
-        output = self._mixer.open_row(
-            MixerOperation.OPEN_RTP_OUTPUT, MixerOperation.CLOSE_OUTPUT, values
-        )
+        output = self._mixer.open_row(MixerOperation.OPEN_RTP_OUTPUT, MixerOperation.CLOSE_OUTPUT, values)
         hearing = _Hearing(None, listening.without, listening.listener)
         self._legs[worker, outbound.index] = _Leg(output, own, hearing)
         self._settle()
@@ -345,5 +344,3 @@ class _Leg:
     output: Row
     own: _Stream
     hearing: _Hearing
-
-

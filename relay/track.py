@@ -49,7 +49,14 @@ class Track:
     """
 
     def __init__(
-        self, *, track_id: str, kind: Kind, label: str, peer: "Peer | None", worker: Worker, stream_id: str = ""
+        self,
+        *,
+        track_id: str,
+        kind: Kind,
+        label: str,
+        peer: "Peer | None",
+        worker: Worker,
+        stream_id: str = "",
     ) -> None:
         self.id = track_id
         self.kind: Kind = kind

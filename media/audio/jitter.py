@@ -27,7 +27,6 @@ import numpy as np
 
 from media.audio.opus import (
     FRAME_SAMPLES,
-    MAX_PACKET_SAMPLES,
     conceal_samples,
     decode_frame,
     has_fec,
@@ -35,7 +34,7 @@ from media.audio.opus import (
     recover_samples,
     samples_per_frame,
 )
-from media.audio.stretch import LONGEST_SPLICE, OVERLAP, PLACE, SHORTEST_SPLICE, lengthen, shorten
+from media.audio.stretch import LONGEST_SPLICE, lengthen, shorten
 from media.jit import helper, integer, kernel
 from media.native import memcpy
 
@@ -43,7 +42,9 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 SLOTS: Final = 64  # packets that can wait: 1.28 s of 20 ms packets
-MAX_PAYLOAD_BYTES: Final = 1276  # a longest frame; packets of several frames are as long only above 170 kbit/s
+MAX_PAYLOAD_BYTES: Final = (
+    1276  # a longest frame; packets of several frames are as long only above 170 kbit/s
+)
 PCM_SAMPLES: Final = 7680  # a longest packet behind a frame and two splices
 
 WINDOW: Final = 256  # arrivals that say how late packets are: 5 s of 20 ms packets

@@ -6,11 +6,8 @@ import numpy as np
 
 from media.atomics import load_acquire, store_release
 from media.audio.jitter import (
-    CONCEALED,
-    DECODED,
-    RECOVERED,
-    SILENCE,
-    STORED,
+    FrameKind,
+    JitterVerdict,
     insert_packet,
     play_frame,
     reset_jitter,
@@ -120,7 +117,7 @@ def take_tapped(context: Any, place: int) -> None:
         meta[0].ssrc,
         meta[0].arrival_ns,
     )
-    if verdict != STORED:
+    if verdict > JitterVerdict.RESTARTED:
         tally(context, Tally.PACKETS_REFUSED, 1)
     voice.idle_ticks = 0
     mix_at(context, voice.mix).stirred_ticks = STIR_TICKS
@@ -203,16 +200,16 @@ def _play(context: Any, row: int) -> bool:
         context.now_ns,
         frame,
     )
-    voice.gap = kind == CONCEALED
-    if kind == SILENCE:
+    voice.gap = kind == FrameKind.CONCEALED
+    if kind == FrameKind.SILENCE:
         voice.idle_ticks += 1
         return False
     voice.idle_ticks = 0
-    if kind == DECODED:
+    if kind == FrameKind.DECODED:
         tally(context, Tally.FRAMES_DECODED, 1)
-    elif kind == CONCEALED:
+    elif kind == FrameKind.CONCEALED:
         tally(context, Tally.FRAMES_CONCEALED, 1)
-    elif kind == RECOVERED:
+    elif kind == FrameKind.RECOVERED:
         tally(context, Tally.FRAMES_RECOVERED, 1)
     return True
 

@@ -34,7 +34,7 @@ def run(samples, rate_in, rate_out, sizes=None, function=resample):
         assert (output[count:] == 9).all()
         pieces.append(output[:count])
         start, turn = start + frame.size, turn + 1
-    assert resamplers[[0, 2]].tobytes() == new_resamplers(2, rate_in, rate_out).tobytes()
+    assert (resamplers[[0, 2]] == new_resamplers(2, rate_in, rate_out)).all()
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
 
 

@@ -27,23 +27,24 @@ import numpy as np
 
 from media.audio.opus import (
     FRAME_SAMPLES,
-    MAX_PACKET_SAMPLES,
     conceal_samples,
     decode_frame,
     has_fec,
     packet_samples,
     recover_samples,
+    reset_codec,
     samples_per_frame,
 )
-from media.audio.stretch import LONGEST_SPLICE, OVERLAP, PLACE, SHORTEST_SPLICE, lengthen, shorten
+from media.audio.stretch import LONGEST_SPLICE, lengthen, shorten
 from media.jit import helper, integer, kernel
-from media.native import memcpy
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 SLOTS: Final = 64  # packets that can wait: 1.28 s of 20 ms packets
-MAX_PAYLOAD_BYTES: Final = 1276  # a longest frame; packets of several frames are as long only above 170 kbit/s
+MAX_PAYLOAD_BYTES: Final = (
+    1276  # a longest frame; packets of several frames are as long only above 170 kbit/s
+)
 PCM_SAMPLES: Final = 7680  # a longest packet behind a frame and two splices
 
 WINDOW: Final = 256  # arrivals that say how late packets are: 5 s of 20 ms packets
@@ -62,16 +63,20 @@ SIMILARITY_DROP: Final = 0.01  # what is conceded with each tick that a splice i
 FADE_FROM_SAMPLES: Final = 1920  # concealed sound is heard in full for 40 ms
 FADE_END_SAMPLES: Final = 4800  # and not at all after 100 ms
 FADE_IN_SAMPLES: Final = 240  # 5 ms
-CONCEAL_SAMPLES: Final = 480  # SILK conceals in steps of 10 ms
+CONCEAL_SAMPLES: Final = 480  # at once, where it is open how long: SILK conceals in steps of 10 ms
+SHORTEST_FRAME: Final = 120  # 2.5 ms: libopus conceals multiples of it
 
 DTX_BYTES: Final = 2  # a payload up to this long says only that there is nothing to hear
+REMEMBERED: Final = 62  # sequence numbers of which it is known whether they have arrived
 MAX_SEQUENCE_JUMP: Final = 1000  # either way; more is a sender that started afresh
 MAX_TIME_JUMP_SAMPLES: Final = 48_000  # by which an arrival may differ from all of the window
 MAX_LATE_IN_ROW: Final = 25  # too late, one after the other: these are not late, this is another numbering
 
-LOSS_MEMORY: Final = 0.02  # weight of a packet in the loss rate
+RATE_MEMORY: Final = 0.02  # weight of a packet in the rates of losses and of FEC
 WAIT_FOR_FEC_FROM: Final = 0.03  # loss rates
 WAIT_FOR_FEC_UNTIL: Final = 0.01
+MUCH_FEC: Final = 0.3  # share of packets; encoders leave it out where there is nothing to hear
+LITTLE_FEC: Final = 0.1
 
 
 class JitterVerdict(IntEnum):
@@ -103,6 +108,7 @@ JITTER = np.dtype(
         ("decoder_ready", "i8"),
         ("highest_sequence", "i8"),  # extended, and the timestamp of that packet
         ("highest_timestamp", "i8"),
+        ("arrived", "i8"),  # bit n: the packet n before the highest one has arrived
         ("next_sequence", "i8"),  # of the packet to be decoded next; -1 before the first
         ("late_in_row", "i8"),
         ("packet_samples", "i8"),  # duration of the packet received last
@@ -126,7 +132,7 @@ JITTER = np.dtype(
         ("lateness", "i8", (WINDOW,)),  # time of arrival minus timestamp
         ("top", "i8", (OUTLIERS + 1,)),  # scratch: the largest ones
         ("loss_rate", "f8"),
-        ("fec", "i8"),  # the packet received last carried FEC
+        ("fec_rate", "f8"),  # share of packets that carry FEC, lately
         ("wait_for_fec", "i8"),
         # Packets, in order: order[:count] are their slots, order[count:] the free ones.
         ("count", "i8"),
@@ -265,6 +271,9 @@ def insert_packet(
         sequence = number + 0x10000
         extended = stamp + 0x100000000
         _begin_stream(buffer, ssrc, sequence, extended)
+    if not _is_new(buffer, sequence, extended):
+        buffer.duplicates += 1
+        return integer(JitterVerdict.DUPLICATE)
     buffer.packet_samples = samples
     _record_arrival(buffer, arrival - extended, arrival, samples)
     if sequence < buffer.next_sequence:
@@ -272,13 +281,7 @@ def insert_packet(
         buffer.late_in_row += 1
         return integer(JitterVerdict.LATE)
     buffer.late_in_row = 0
-    if not _store(buffer, payload, sequence, extended, samples):
-        buffer.duplicates += 1
-        return integer(JitterVerdict.DUPLICATE)
-    if sequence > buffer.highest_sequence:
-        buffer.highest_sequence = sequence
-        buffer.highest_timestamp = extended
-    buffer.fec = 1 if has_fec(payload) else 0
+    _store(buffer, payload, sequence, extended, samples)
     return verdict
 
 
@@ -309,7 +312,7 @@ def play_frame(
         _fade_out(buffer, decoder_address)
         buffer.ending = 0
     if buffer.decoder_ready == 0 and buffer.started == 1:
-        memcpy(decoder_address, template_address, decoder_size)
+        reset_codec(decoder_address, template_address, decoder_size)
         buffer.decoder_ready = 1
     if buffer.playing == 1 and buffer.debt == 0 and abs(_samples_behind(buffer, now)) > JUMP_SAMPLES:
         _fade_out(buffer, decoder_address)
@@ -350,10 +353,30 @@ def _begin_stream(buffer: Any, ssrc: int, sequence: int, timestamp: int) -> None
     buffer.dtx = 0
     buffer.arrivals = 0
     buffer.loss_rate = 0.0
+    buffer.fec_rate = 0.0
     buffer.wait_for_fec = 0
+    buffer.arrived = 0
     buffer.count = 0
     for slot in range(SLOTS):
         buffer.order[slot] = slot
+
+
+@helper
+def _is_new(buffer: Any, sequence: int, timestamp: int) -> bool:
+    """Note that a packet has arrived. Returns: False if it had before; of what is older than all that is known, True."""
+    ahead = sequence - buffer.highest_sequence
+    if ahead > 0:
+        known = (1 << REMEMBERED) - 1
+        buffer.arrived = (buffer.arrived << ahead) & known if ahead < REMEMBERED else 0
+        buffer.highest_sequence = sequence
+        buffer.highest_timestamp = timestamp
+        ahead = 0
+    if -ahead >= REMEMBERED:
+        return True
+    if (buffer.arrived >> -ahead) & 1 == 1:
+        return False
+    buffer.arrived |= 1 << -ahead
+    return True
 
 
 @helper
@@ -397,18 +420,16 @@ def _measure_lateness(buffer: Any) -> None:
 
 
 @helper
-def _store(buffer: Any, payload: Bytes, sequence: int, timestamp: int, samples: int) -> bool:
-    """Put a packet in its place. Returns: False if it is there already."""
+def _store(buffer: Any, payload: Bytes, sequence: int, timestamp: int, samples: int) -> None:
+    """Put a packet in its place."""
     count = buffer.count
     place = count
-    while place > 0 and buffer.sequence[buffer.order[place - 1]] >= sequence:
+    while place > 0 and buffer.sequence[buffer.order[place - 1]] > sequence:
         place -= 1
-    if place < count and buffer.sequence[buffer.order[place]] == sequence:
-        return False
     if count == SLOTS:
         buffer.overflowed += 1
         if place == 0:
-            return True  # it is the oldest itself
+            return  # it is the oldest itself
         _remove_first(buffer)
         count -= 1
         place -= 1
@@ -420,9 +441,8 @@ def _store(buffer: Any, payload: Bytes, sequence: int, timestamp: int, samples: 
     buffer.timestamp[slot] = timestamp
     buffer.samples[slot] = samples
     buffer.length[slot] = payload.size
-    memcpy(buffer.payload[slot].ctypes.data, payload.ctypes.data, payload.size)
+    buffer.payload[slot, : payload.size] = payload
     buffer.count = count + 1
-    return True
 
 
 @helper
@@ -542,10 +562,12 @@ def _append_packet(buffer: Any, decoder_address: int, first: int) -> None:
     samples = buffer.samples[first]
     missing = buffer.sequence[first] - buffer.next_sequence
     buffer.lost += missing
-    buffer.loss_rate += LOSS_MEMORY * ((1.0 if missing > 0 else 0.0) - buffer.loss_rate)
-    if buffer.loss_rate > WAIT_FOR_FEC_FROM and buffer.fec == 1:
+    buffer.loss_rate += RATE_MEMORY * ((1.0 if missing > 0 else 0.0) - buffer.loss_rate)
+    carries_fec = has_fec(buffer.payload[first, : buffer.length[first]])
+    buffer.fec_rate += RATE_MEMORY * ((1.0 if carries_fec else 0.0) - buffer.fec_rate)
+    if buffer.loss_rate > WAIT_FOR_FEC_FROM and buffer.fec_rate > MUCH_FEC:
         buffer.wait_for_fec = 1
-    elif buffer.loss_rate < WAIT_FOR_FEC_UNTIL or buffer.fec == 0:
+    elif buffer.loss_rate < WAIT_FOR_FEC_UNTIL or buffer.fec_rate < LITTLE_FEC:
         buffer.wait_for_fec = 0
     buffer.next_sequence = buffer.sequence[first] + 1
     buffer.end = buffer.timestamp[first] + samples
@@ -570,7 +592,7 @@ def _append_packet(buffer: Any, decoder_address: int, first: int) -> None:
 @helper
 def _append_concealment(buffer: Any, decoder_address: int, samples: int) -> None:
     """Append up to 20 ms that continue what was heard last, fading."""
-    asked = (samples + CONCEAL_SAMPLES - 1) // CONCEAL_SAMPLES * CONCEAL_SAMPLES
+    asked = (samples + SHORTEST_FRAME - 1) // SHORTEST_FRAME * SHORTEST_FRAME
     if conceal_samples(decoder_address, buffer.pcm[buffer.pcm_count :], asked) != asked:
         buffer.pcm[buffer.pcm_count : buffer.pcm_count + samples] = 0
     buffer.concealed_samples += samples

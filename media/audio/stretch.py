@@ -75,10 +75,7 @@ def _find_splice(samples: Samples, longest: int, direction: int, similarity: flo
     """Find the distance at which the sound from `PLACE` on is most like itself; 0 where it is less than `similarity`."""
     if longest < SHORTEST_SPLICE:
         return 0
-    if (
-        _mean_square(samples, PLACE) < QUIET
-        and _mean_square(samples, PLACE + direction * longest) < QUIET
-    ):
+    if _mean_square(samples, PLACE) < QUIET and _mean_square(samples, PLACE + direction * longest) < QUIET:
         return longest
     best = 0
     best_similarity = -2.0

@@ -85,7 +85,7 @@ class JitterVerdict(IntEnum):
     STORED = 0
     RESTARTED = 1  # stored, as the first of another stream: SSRC, numbering or timestamps jumped
     DUPLICATE = 2
-    LATE = 3  # its place has been played
+    LATE = 3  # its place has been played, or it is REMEMBERED or more behind
     TOO_BIG = 4  # more than MAX_PAYLOAD_BYTES
     MALFORMED = 5  # no Opus packet (RFC 6716 section 3.4)
 
@@ -255,14 +255,20 @@ def insert_packet(
     arrival = _in_samples(arrival_ns)
     sequence = buffer.highest_sequence + _signed(number - buffer.highest_sequence, 16)
     extended = buffer.highest_timestamp + _signed(stamp - buffer.highest_timestamp, 32)
+    lateness = arrival - extended
+    plausible = (
+        lateness <= buffer.latest + MAX_TIME_JUMP_SAMPLES
+        and lateness >= buffer.earliest - MAX_TIME_JUMP_SAMPLES
+    )
+    ahead = sequence - buffer.highest_sequence
+    late = sequence < _oldest(buffer) or (ahead <= 0 and not plausible)
     verdict = integer(JitterVerdict.STORED)
     if (
         buffer.started == 0
         or ssrc != buffer.ssrc
-        or abs(sequence - buffer.highest_sequence) > MAX_SEQUENCE_JUMP
-        or arrival - extended > buffer.latest + MAX_TIME_JUMP_SAMPLES
-        or arrival - extended < buffer.earliest - MAX_TIME_JUMP_SAMPLES
-        or (sequence < buffer.next_sequence and buffer.late_in_row >= MAX_LATE_IN_ROW)
+        or abs(ahead) > MAX_SEQUENCE_JUMP
+        or (ahead > 0 and not plausible)
+        or (late and buffer.late_in_row >= MAX_LATE_IN_ROW)
     ):
         if buffer.started == 1:
             buffer.restarts += 1
@@ -270,13 +276,17 @@ def insert_packet(
         # Extended numbers begin above zero, so that what comes before the first packet has one, too.
         sequence = number + 0x10000
         extended = stamp + 0x100000000
+        lateness = arrival - extended
+        late = False
+        plausible = True
         _begin_stream(buffer, ssrc, sequence, extended)
     if not _is_new(buffer, sequence, extended):
         buffer.duplicates += 1
         return integer(JitterVerdict.DUPLICATE)
     buffer.packet_samples = samples
-    _record_arrival(buffer, arrival - extended, arrival, samples)
-    if sequence < buffer.next_sequence:
+    if plausible:
+        _record_arrival(buffer, lateness, arrival, samples)
+    if late:
         buffer.late += 1
         buffer.late_in_row += 1
         return integer(JitterVerdict.LATE)
@@ -362,6 +372,12 @@ def _begin_stream(buffer: Any, ssrc: int, sequence: int, timestamp: int) -> None
 
 
 @helper
+def _oldest(buffer: Any) -> int:
+    """The first sequence number that is not too late. One that is not remembered might be a copy of one that waits."""
+    return max(buffer.next_sequence, buffer.highest_sequence - REMEMBERED + 1)
+
+
+@helper
 def _is_new(buffer: Any, sequence: int, timestamp: int) -> bool:
     """Note that a packet has arrived. Returns: False if it had before; of what is older than all that is known, True."""
     ahead = sequence - buffer.highest_sequence
@@ -427,9 +443,8 @@ def _store(buffer: Any, payload: Bytes, sequence: int, timestamp: int, samples: 
     while place > 0 and buffer.sequence[buffer.order[place - 1]] > sequence:
         place -= 1
     if count == SLOTS:
+        # At least one is older than this one: REMEMBERED is less than SLOTS.
         buffer.overflowed += 1
-        if place == 0:
-            return  # it is the oldest itself
         _remove_first(buffer)
         count -= 1
         place -= 1

@@ -9,7 +9,7 @@ import numpy as np
 from opus_streams import FRAME, RATE, Codec
 
 from media.audio.jitter import JITTER_COUNTERS, FrameKind, insert_packet, new_jitter_buffers, play_frame
-from media.audio.opus import decoder_size, new_decoder_template
+from media.audio.opus import new_decoder_template
 
 TICK = FRAME / RATE
 START = 1000.0
@@ -109,8 +109,12 @@ class Listener:
 
     ROW = 1
 
-    def __init__(self, phase=0.0):
+    def __init__(self, phase=0.0, insert=insert_packet, play=play_frame):
         self.jitters = new_jitter_buffers(3)
+        if insert is not insert_packet:  # interpreted code needs records with attributes
+            self.jitters = self.jitters.view(np.recarray)
+        self._insert = insert
+        self._play = play
         self._codec = Codec(new_decoder_template())
         self._phase = phase
         self._ticks = 0
@@ -130,7 +134,7 @@ class Listener:
 
     def insert(self, packet):
         arrival_ns = round((START + packet.arrival) * 1e9)
-        verdict = insert_packet(
+        verdict = self._insert(
             self.jitters,
             self.ROW,
             packet.payload,
@@ -144,20 +148,18 @@ class Listener:
 
     def tick(self):
         output = np.full(FRAME, np.nan, np.float32)
-        kind = play_frame(
-            self.jitters,
-            self.ROW,
-            self._codec.address,
-            self._codec.template.ctypes.data,
-            decoder_size(),
-            round((START + self.now) * 1e9),
-            output,
-        )
+        kind = self.play(round((START + self.now) * 1e9), output)
         self._ticks += 1
         assert np.isfinite(output).all()
         if kind == FrameKind.SILENCE:
             assert not output.any()
         return FrameKind(kind), output
+
+    def play(self, now_ns, output):
+        template = self._codec.template
+        return self._play(
+            self.jitters, self.ROW, self._codec.address, template.ctypes.data, template.size, now_ns, output
+        )
 
     def listen(self, packets, seconds):
         """Play until `seconds` after its start, with packets in order of arrival."""

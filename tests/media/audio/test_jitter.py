@@ -14,14 +14,7 @@ from media.audio.jitter import (
     JITTER,
     JITTER_COUNTERS,
     MARGIN_SAMPLES,
-    MAX_LATE_IN_ROW,
     MAX_PAYLOAD_BYTES,
-    MAX_SEQUENCE_JUMP,
-    OUTLIERS,
-    PCM_SAMPLES,
-    REMEMBERED,
-    SLOTS,
-    WINDOW,
     FrameKind,
     JitterVerdict,
     insert_packet,
@@ -29,6 +22,8 @@ from media.audio.jitter import (
     play_frame,
     reset_jitter,
 )
+from media.audio.jitter_arrivals import MAX_LATE_IN_ROW, MAX_SEQUENCE_JUMP, REMEMBERED
+from media.audio.jitter_table import OUTLIERS, PCM_SAMPLES, SLOTS, WINDOW
 from media.audio.opus import conceal_samples, decode_frame, recover_samples, reset_codec
 from media.audio.stretch import lengthen, shorten
 
@@ -183,6 +178,18 @@ def test_a_jump_begins_another_stream(insert, change):
         "arrival": packet["arrival"] + TICK,
     }
     assert inserter.insert(**following) == JitterVerdict.STORED
+
+
+@inserts
+def test_stragglers_of_the_stream_before_are_late(insert):
+    inserter = Inserter(insert)
+    for index in range(5):
+        inserter.insert(index, index * TICK)
+    assert inserter.insert(900, 0.1, ssrc=2) == JitterVerdict.RESTARTED
+    assert inserter.insert(5, 0.11) == JitterVerdict.LATE
+    assert inserter.insert(901, 0.12, ssrc=2) == JitterVerdict.STORED
+    assert inserter.insert(30, 0.7) == JitterVerdict.RESTARTED  # it has come back
+    assert (inserter.buffer["restarts"], inserter.buffer["late"]) == (2, 1)
 
 
 @inserts

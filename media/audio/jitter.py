@@ -107,7 +107,7 @@ def play_frame(
 
     Returns: FrameKind. SILENCE says that `output` is all zeros.
 
-    Cost: 1 us and what libopus takes to decode.
+    Cost: 1.5 us beside what libopus takes to decode (30 to 50 us).
     """
     buffer = jitters[row]
     now = in_samples(now_ns)

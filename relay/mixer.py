@@ -92,9 +92,8 @@ class Mixer(CommandPort[MixerOperation]):
         os.close(self._event_fd)
 
     def wake(self) -> None:
-        """Let the mixer look at its ports, should it be asleep."""
-        if not self.memory.context["stirring"][0]:
-            self._commands_wait.set()
+        """Let the mixer look at its ports, should it be asleep or about to be."""
+        self._commands_wait.set()
 
     @property
     def is_running(self) -> bool:

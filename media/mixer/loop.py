@@ -93,7 +93,7 @@ def _drain_taps(context: Any) -> int:
 def _tick(context: Any) -> None:
     late_ns = context.now_ns - context.next_tick_ns
     missed = late_ns // TICK_NS
-    if missed > SKIP_TICKS:
+    if missed > SKIP_TICKS or (missed > 0 and context.ticking == 0):
         if context.ticking != 0:
             tally(context, Tally.TICKS_SKIPPED, missed)
         context.next_tick_ns += missed * TICK_NS
@@ -192,9 +192,9 @@ def _sleep(context: Any) -> None:
     flags = words_at(context.sleep_flags, context.workers * 8)
     mine = context.worker * 8
     if context.stirring != 0:
-        _wait(context, min(context.next_tick_ns - now_ns, integer(DRAIN_NS)))
+        _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(DRAIN_NS))))
     elif now_ns - context.trickle_ns < TRICKLE_NS:
-        _wait(context, context.next_tick_ns - now_ns)
+        _wait(context, max(integer(0), context.next_tick_ns - now_ns))
     else:
         store_release(flags, mine, integer(1))
         full_fence()

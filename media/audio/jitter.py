@@ -154,15 +154,19 @@ def _start_playing(buffer: Any, now: int) -> None:
         return
     if buffer.next_sequence >= 0:
         buffer.lost += buffer.sequence[first] - buffer.next_sequence
+    buffer.next_sequence = buffer.sequence[first]
     while buffer.count > 1 and behind > BACKLOG_SAMPLES:
         remove_first(buffer)
         buffer.skipped += 1
-        following = buffer.timestamp[buffer.order[0]]
-        behind -= following - buffer.end
-        buffer.end = following
+        first = buffer.order[0]
+        buffer.lost += buffer.sequence[first] - buffer.next_sequence - 1
+        buffer.next_sequence = buffer.sequence[first]
+        behind -= buffer.timestamp[first] - buffer.end
+        buffer.end = buffer.timestamp[first]
+    if behind <= -room:
+        return
     if behind < 0:
         _append_silence(buffer, -behind)
-    buffer.next_sequence = buffer.sequence[buffer.order[0]]
     buffer.playing = 1
     buffer.debt = 0
     buffer.run = 0

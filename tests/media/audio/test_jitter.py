@@ -8,12 +8,12 @@ from both_ways import interpreted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opus_streams import FRAME, RATE, Encoder, as_payload, tone, voice
-from packet_network import TICK, Listener, Network, Packet, send
+from packet_network import START, TICK, Listener, Network, Packet, send
 
 from media.audio.jitter import (
-    JITTER,
     JITTER_COUNTERS,
     MARGIN_SAMPLES,
+    MAX_DELAY_SAMPLES,
     MAX_PAYLOAD_BYTES,
     FrameKind,
     JitterVerdict,
@@ -27,6 +27,8 @@ from media.audio.jitter_table import OUTLIERS, PCM_SAMPLES, SLOTS, WINDOW
 from media.audio.opus import conceal_samples, decode_frame, recover_samples, reset_codec
 from media.audio.stretch import lengthen, shorten
 
+LEAST = (FRAME + MARGIN_SAMPLES) / RATE
+"""The delay in seconds that a perfect network costs."""
 SILENCE, DECODED, RECOVERED, CONCEALED = FrameKind
 LEGAL = as_payload([0x78, 0, 0, 0])
 """One CELT frame of 20 ms."""
@@ -243,11 +245,19 @@ def test_a_row_without_packets_is_silent():
     assert not any(listener.counters().values())
 
 
+def with_marked_neighbours(listener):
+    listener.jitters.view(np.uint8).reshape(3, -1)[::2] = 0x5A
+    return listener
+
+
+def assert_neighbours_untouched(listener):
+    assert (listener.jitters.view(np.uint8).reshape(3, -1)[::2] == 0x5A).all()
+
+
 def test_rows_do_not_touch_each_other():
-    listener = Listener()
+    listener = with_marked_neighbours(Listener())
     arrive(listener, send(SPOKEN[:50]))
-    untouched = np.zeros(1, JITTER)
-    assert listener.jitters[0].tobytes() == listener.jitters[2].tobytes() == untouched.tobytes()
+    assert_neighbours_untouched(listener)
 
 
 def test_a_reset_row_plays_as_a_new_one():
@@ -348,6 +358,22 @@ def test_a_payload_that_cannot_be_decoded_is_concealed():
     assert listener.buffer["concealed_samples"] == waiting * FRAME
 
 
+def test_a_backlog_is_left_out_up_to_a_packet_that_is_not_due_yet():
+    listener = with_marked_neighbours(Listener(phase=0.05))
+    old, coming = send(TONE[:2])
+    coming.arrival = 0.02
+    coming.timestamp = (old.timestamp + round(0.9 * RATE)) & 0xFFFFFFFF
+    listener.insert(old)
+    listener.insert(coming)
+    kinds = frame_kinds(listener, 30)
+    assert (listener.buffer["skipped"], listener.buffer["lost"]) == (1, 0)
+    # It came so early that it would have to wait for longer than any packet does.
+    due = coming.arrival + MAX_DELAY_SAMPLES / RATE
+    assert kinds.index(DECODED) == pytest.approx((due - 0.05) / TICK, abs=1)
+    assert set(kinds[: kinds.index(DECODED)]) == {SILENCE}
+    assert_neighbours_untouched(listener)
+
+
 def sent_with_dtx(payloads):
     """Chrome's way: of the packets that say that there is nothing to hear it sends the first one only."""
     packets, silent, number = [], False, 65_500
@@ -389,7 +415,7 @@ def test_the_delay_that_is_told_is_the_delay_that_is_heard():
             expected = place + RATE * (TICK + playout.delays[-1] - phase) + 120  # CELT looks 2.5 ms ahead
             around = playout.sound[round(expected) - 480 : round(expected) + 480]
             assert int(np.argmax(np.abs(around))) == pytest.approx(480, abs=3)
-        assert playout.delays[-1] == pytest.approx((FRAME + MARGIN_SAMPLES) / RATE, abs=0.003)
+        assert playout.delays[-1] == pytest.approx(LEAST, abs=0.003)
 
 
 def sent_as(payloads):
@@ -401,13 +427,9 @@ def sent_as(payloads):
 
 
 def test_playing_is_the_same_compiled_and_interpreted():
-    compiled = {
-        function: function
-        for function in (conceal_samples, recover_samples, decode_frame, reset_codec, shorten, lengthen)
-    }
     packets = sent_as(SPOKEN)
     fast = Listener()
-    slow = Listener(insert=_insert_slowly, play=interpreted(play_frame, compiled))
+    slow = new_interpreted()
     wanted = fast.listen(packets, 3.0)
     heard = slow.listen(packets, 3.0)
     assert heard.kinds == wanted.kinds
@@ -422,42 +444,58 @@ payloads = st.one_of(
     st.builds(as_payload, st.binary(max_size=40)),
     st.builds(as_payload, st.binary(min_size=1200, max_size=1300)),
 )
-numbers = st.one_of(st.integers(-5, 30), st.integers(0, 0xFFFF))
-steps = st.lists(
+numbers = st.one_of(st.integers(0, 30), st.integers(0, 0xFFFF))
+moments = st.one_of(st.integers(0, 50).map(lambda ticks: ticks * TICK), st.floats(-2, 10))
+events = st.lists(
     st.one_of(
-        st.tuples(
-            payloads, numbers, st.integers(-2000, 60_000), st.integers(1, 2), st.integers(-(2**63), 2**63 - 1)
-        ),
-        st.tuples(payloads, numbers, st.integers(0, 2**32 - 1), st.just(1), st.integers(0, 10**9)),
-        st.integers(0, 10**9),
+        st.tuples(payloads, numbers, st.integers(0, 100_000), st.integers(1, 2), moments),
+        st.tuples(payloads, numbers, st.integers(0, 2**32 - 1), st.just(1), st.floats(-9e9, 9e9)),
+        st.integers(0, 60).map(lambda ticks: round((START + ticks * TICK) * 1e9)),
         st.integers(-(2**63), 2**63 - 1),
     ),
-    max_size=30,
+    max_size=40,
 )
 
 
-@settings(deadline=None, max_examples=200)
-@given(steps)
-def test_nothing_that_comes_at_any_time_does_harm(events):
-    listener = Listener()
+def new_interpreted():
+    """A listener whose kernels check bounds; what is tested elsewhere is compiled."""
+    compiled = (conceal_samples, recover_samples, decode_frame, reset_codec, shorten, lengthen)
+    play = interpreted(play_frame, {function: function for function in compiled})
+    return Listener(insert=_insert_slowly, play=play)
+
+
+def suffer(listener, events):
     output = np.zeros(FRAME, np.float32)
     for event in events:
         if isinstance(event, int):
             listener.play(event, output)
             assert np.isfinite(output).all()
         else:
-            payload, sequence_number, timestamp, ssrc, arrival_ns = event
-            insert_packet(
-                listener.jitters, Listener.ROW, payload, sequence_number, timestamp, ssrc, arrival_ns
-            )
+            payload, sequence_number, timestamp, ssrc, arrival = event
+            packet = Packet(payload, sequence_number, timestamp, ssrc, 0.0, arrival)
+            listener.insert(packet)
         buffer = listener.buffer
         assert 0 <= buffer["count"] <= SLOTS
         assert 0 <= buffer["audible"] <= buffer["pcm_count"] <= PCM_SAMPLES - 1440
         assert 0.0 <= buffer["gain"] <= 1.0
+        assert all(buffer[name] >= 0 for name in JITTER_COUNTERS)
         if buffer["started"]:
             assert sorted(buffer["order"]) == list(range(SLOTS))
         order = buffer["order"][: buffer["count"]]
         assert (np.diff(buffer["sequence"][order]) > 0).all()
+    assert_neighbours_untouched(listener)
+
+
+@settings(deadline=None, max_examples=150)
+@given(events)
+def test_nothing_that_comes_at_any_time_does_harm(events):
+    suffer(with_marked_neighbours(Listener()), events)
+
+
+@settings(deadline=None, max_examples=30)
+@given(events)
+def test_nothing_that_comes_is_written_out_of_bounds(events):
+    suffer(with_marked_neighbours(new_interpreted()), events)
 
 
 def test_garbage_among_packets_does_not_stop_the_sound():

@@ -318,21 +318,14 @@ def test_fec_is_seen_where_libopus_sees_it(size, channels):
     assert any(seen)
 
 
-def test_both_libraries_can_be_loaded():
-    versions = []
-    for name in opus_library._candidates():
-        library = ctypes.CDLL(name)
-        library.opus_get_version_string.restype = ctypes.c_char_p
-        versions.append(library.opus_get_version_string())
-    assert len(versions) == 2
-    assert all(version.startswith(b"libopus") for version in versions)
-
-
 def test_the_wheel_serves_where_the_system_has_no_libopus(monkeypatch):
     names = list(opus_library._candidates())
     monkeypatch.setattr(opus_library.ctypes.util, "find_library", lambda _name: "libopus-nowhere.so")
     assert list(opus_library._candidates()) == ["libopus-nowhere.so", *names[1:]]
-    assert load_libopus()._name == names[1]
+    library = load_libopus()
+    assert library._name == names[1]
+    library.opus_get_version_string.restype = ctypes.c_char_p
+    assert library.opus_get_version_string().startswith(b"libopus")
 
 
 def test_an_absent_libopus_is_named_with_what_to_install(monkeypatch):

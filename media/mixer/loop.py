@@ -201,6 +201,8 @@ def _sleep(context: Any) -> None:
         if not _has_mail(context):
             context.sleeps += 1
             _wait(context, integer(-1))
+            # Whoever woke us may have filled a port: only a tick looks at those.
+            context.stirring = 1
         store_release(flags, mine, integer(0))
     context.now_ns = read_clock(context, CLOCK_MONOTONIC)
     context.awake_since_ns = context.now_ns

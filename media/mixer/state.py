@@ -5,7 +5,7 @@ As in `media.state`, it must outlive the kernel, and rows that nobody has used c
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypedDict
 
 import numpy as np
 
@@ -35,6 +35,27 @@ from media.tables import COMMAND, RING_CURSOR_WORDS
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TALLY_WORDS = 32
+
+
+class EncoderSettings(TypedDict):
+    """Arguments of `new_encoder_template`."""
+
+    bitrate_bps: int
+    complexity: int
+    expected_loss_percent: int
+    fec: bool
+    application: str
+
+
+ENCODING: Final[EncoderSettings] = {
+    "bitrate_bps": 32_000,
+    "complexity": 0,
+    "expected_loss_percent": 0,
+    "fec": False,
+    "application": "audio",
+}
+"""A mix is no single voice, so it is coded as CELT. That takes 27 us for 20 ms, where the settings for speech with error
+correction take 90 to 260 us (thread time on the machine of docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +100,7 @@ class MixerMemory:
         self.counters: Array = np.zeros(COUNTER_WORDS, np.int64)
         self.tallies: Array = np.zeros(TALLY_WORDS, np.int64)
         self.lateness: Array = np.zeros(LATENESS_BUCKETS, np.int64)
-        encoder, decoder = new_encoder_template(), new_decoder_template()
+        encoder, decoder = new_encoder_template(**ENCODING), new_decoder_template()
         self._shared = shared
         self._buffers: dict[str, Array] = {
             "jitters": new_jitter_buffers(capacity.inputs),

@@ -7,7 +7,7 @@ are synchronous; ``sessions.py`` runs the one task a session has.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -48,6 +48,9 @@ class Link(Protocol):
 
     def send(self, text: str) -> None:
         """Queue a text frame; never waits."""
+
+    def send_sound(self, source: Callable[[], bytes]) -> None:
+        """Fetch binary messages from ``source`` until it has none (``b""``), as the client can take them; never waits."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection."""

@@ -71,7 +71,7 @@ class Ear(Protocol):
 
 
 class Mouth(Protocol):
-    """Speaks into a mix at one rate. Positions are in samples: of all that were ever queued."""
+    """Speaks into a mix at one rate. Positions are in samples: of all that were ever queued and not cleared."""
 
     @property
     def rate(self) -> int:
@@ -83,7 +83,7 @@ class Mouth(Protocol):
 
     @property
     def played(self) -> int:
-        """The position up to which samples have been played, or were cleared."""
+        """The position up to which samples have been played."""
 
     def queue(self, samples: NDArray[int16]) -> int:
         """Let these be heard after all that was queued before; return the position after them. Copies what it needs.
@@ -103,7 +103,7 @@ class Mouth(Protocol):
     async def clear(self) -> int:
         """Forget what is queued; return the position up to which it was really played. Takes a tick.
 
-        A later ``queue`` goes on at ``queued``, as if all had been played.
+        That is what ``queued`` is then, and what is queued next goes on from there.
         """
 
     def close(self) -> None:

@@ -119,7 +119,7 @@ class AudioStreamStarted(ServerMessage):
 
 
 class AudioStreamEnded(ServerMessage):
-    """No frames of this stream follow any more: ``left``, ``closed`` (by the server) or ``failed``."""
+    """No frames of this stream follow any more: its participant ``left``, was ``silent`` for long, it was ``closed`` or ``failed``."""
 
     type: ClassVar[str] = "audio_stream_ended"
     stream: Stream
@@ -130,7 +130,7 @@ class PlayProgress(ServerMessage):
     """How much of a playout has been heard.
 
     ``done``: all of it. ``cleared``: no more will be, and ``reason`` says why: ``cleared`` (as asked for),
-    ``play_overflow``, ``left`` (the lobby, or whom it was meant for) or ``failed``.
+    ``play_overflow``, ``left`` (the lobby, or whom it was meant for), ``muted`` (by an administrator), ``closed`` or ``failed``.
     """
 
     type: ClassVar[str] = "play_progress"

@@ -78,6 +78,10 @@ class Mouth(Protocol):
         """In samples a second."""
 
     @property
+    def track(self) -> relay.Track | None:
+        """What those hear of it who take tracks and audio slots, not the mix; ends with it. None: they do not."""
+
+    @property
     def queued(self) -> int:
         """The position after the last sample that was queued."""
 
@@ -115,6 +119,8 @@ class MixSource(Protocol):
 
     def add(self, track: relay.Track) -> None:
         """Let a track be heard in the mix until it ends. Muted tracks are silent.
+
+        The track of one of its own mouths is heard already; but it is news for those who do not want to hear it (``Without``).
 
         Raises: relay.RelayError when there is no room, or it has ended.
         """

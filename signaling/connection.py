@@ -272,8 +272,7 @@ class Connection:
         self._reply(outcome, frame.id)
 
     def _reply(self, outcome: Outcome, re: int | None) -> None:
-        self._socket.send(encode_server(outcome.reply, re))
-        for text in outcome.followed_by:
+        for text in (*outcome.preceded_by, encode_server(outcome.reply, re), *outcome.followed_by):
             self._socket.send(text)
 
     async def _commit(self, changes: tuple[Change, ...]) -> None:

@@ -52,7 +52,8 @@ class Outcome:
     reply: ServerMessage
     #: Committed before the reply is sent; if the store fails, the reply is ``storage_unavailable`` instead.
     durable: tuple[Change, ...] = ()
-    #: Frames that follow the reply, before anything else that happens.
+    #: Frames right before the reply, and right after it, before anything else that happens.
+    preceded_by: tuple[str, ...] = ()
     followed_by: tuple[str, ...] = ()
 
 
@@ -87,7 +88,7 @@ def _resume(requester: Requester, message: Resume) -> Outcome:
         media_state=session.media.state,
         audio_streams=() if session.voices is None else session.voices.numbers,
     )
-    return Outcome(resumed, followed_by=(*(missed or ()), *session.recapitulate_sound()))
+    return Outcome(resumed, preceded_by=session.recapitulate_sound(), followed_by=missed or ())
 
 
 def _missed(membership: Membership | None, message: Resume) -> tuple[str, ...] | None:

@@ -323,7 +323,7 @@ class Session:
                 membership.lobby,
                 membership.participant,
                 numbers=self._stream_numbers,
-                tell=self.tell,
+                tell=self._tell_of_sound,
                 send_sound=self._send_sound,
                 start_soon=self._start_soon,
             )
@@ -340,9 +340,13 @@ class Session:
             raise AudioFrameError(f"there is no stream {frame.stream}: expected one of play_open")
 
     def recapitulate_sound(self) -> tuple[str, ...]:
-        """Return what a client that comes back may have missed of its streams and playouts, as text frames."""
+        """Return, once, what a client that comes back may have missed of its streams and playouts, as text frames."""
         voices = self._voices
         return () if voices is None else tuple(encode_server(each) for each in voices.recapitulate())
+
+    def _tell_of_sound(self, message: ServerMessage) -> bool:
+        self.tell(message)
+        return self.attached
 
     def _send_sound(self, source: Callable[[], bytes]) -> bool:
         if self._link is None:

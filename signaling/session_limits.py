@@ -26,6 +26,7 @@ SESSION_LIMITS: Final[dict[str, Limit]] = {
     # Sentence by sentence, as a bot's text turns into speech.
     "play_open": Limit(64, 10.0, "playouts"),
     "play_clear": Limit(32, 10.0, "interruptions"),
+    "play_gain": Limit(32, 10.0, "changes of the gain"),
     "press": Limit(32, 10.0, "keys pressed"),
 }
 

@@ -11,6 +11,7 @@ from signaling.messages import (
     Ok,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     Press,
@@ -48,6 +49,12 @@ def _play_clear(_: Requester, __: PlayClear, played_ms: dict[int, float]) -> Ser
     return PlayCleared(played_ms=played_ms)
 
 
+def _play_gain(requester: Requester, message: PlayGain) -> ServerMessage:
+    membership = membership_of(requester)
+    requester.session.require_voices(membership).set_gain(10 ** (message.gain_db / 20))
+    return Ok()
+
+
 def _press(requester: Requester, message: Press) -> ServerMessage:
     membership = membership_of(requester)
     membership.grants.require("can_publish")
@@ -70,5 +77,6 @@ VOICE_HANDLERS: dict[type[ClientMessage], Callable[..., ServerMessage]] = {
     AudioUnlisten: _unlisten,
     PlayOpen: _play_open,
     PlayClear: _play_clear,
+    PlayGain: _play_gain,
     Press: _press,
 }

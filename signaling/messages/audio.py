@@ -22,6 +22,8 @@ MAX_STREAM = 0xFFFF
 Stream = Annotated[StrictInt, Field(ge=1, le=MAX_STREAM)]
 #: A key of a telephone (RFC 4733 section 3.2).
 Digit = Annotated[str, Field(pattern=r"^[0-9A-D*#]$")]
+#: Far below hearing; and louder than is any use, for the mix is limited.
+Gain = Annotated[float, Field(ge=-60, le=12)]
 #: Since the stream began; exact: samples are not rounded to whole ms.
 Milliseconds = Annotated[float, Field(ge=0)]
 
@@ -72,6 +74,13 @@ class PlayClear(ClientMessage):
     """Be silent at once: all that is begun is over, wherever it stands. Reply: ``play_cleared``."""
 
     type: ClassVar[str] = "play_clear"
+
+
+class PlayGain(ClientMessage):
+    """Make all one plays, now and later, louder or quieter by so much, within a tick of the mixer. Reply: ``ok``."""
+
+    type: ClassVar[str] = "play_gain"
+    gain_db: Gain
 
 
 class Press(ClientMessage):
@@ -153,6 +162,7 @@ AUDIO_CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     AudioUnlisten,
     PlayOpen,
     PlayClear,
+    PlayGain,
     Press,
 )
 AUDIO_SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (

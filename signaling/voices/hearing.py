@@ -48,7 +48,7 @@ class Hearing:
         listener: str,
         *,
         give_number: Callable[[], int],
-        tell: Callable[[ServerMessage], None],
+        tell: Callable[[ServerMessage], bool],
         send_sound: Callable[[Callable[[], bytes]], bool],
         start_soon: StartSoon,
     ) -> None:
@@ -65,6 +65,8 @@ class Hearing:
         self._mixed: dict[int, _Mixed] = {}
         self._followers: dict[int, Follower] = {}
         self._subscriptions: dict[int, Speakers] = {}
+        # Streams that began while the client was not connected.
+        self._untold: dict[int, AudioStreamStarted] = {}
         # Streams with frames to be fetched, each once.
         self._ready: deque[HeardStream] = deque()
 
@@ -109,12 +111,12 @@ class Hearing:
             raise RequestError(ErrorCode.UNKNOWN_STREAM, text, field="stream")
 
     def recapitulate(self) -> tuple[ServerMessage, ...]:
-        """Return what a client that comes back may have missed: the streams that its subscriptions have brought."""
-        return tuple(
-            AudioStreamStarted(subscription=number, stream=stream.number, participant_id=participant_id)
-            for number, subscription in self._subscriptions.items()
-            for participant_id, stream in subscription.streams
-        )
+        """Return what a client that comes back has missed: the streams that its subscriptions have brought meanwhile.
+
+        Those that were told, and yet did not reach it, it finds out by their numbers.
+        """
+        untold, self._untold = self._untold, {}
+        return tuple(untold.values())
 
     def close(self, reason: str) -> None:
         """End all, and tell it."""
@@ -154,9 +156,11 @@ class Hearing:
         """Return a new stream, of which the client is told."""
         stream = HeardStream(self._give_number(), rate=request.rate, frame_ms=request.frame_ms)
         self._streams[stream.number] = stream
-        self._tell(
-            AudioStreamStarted(subscription=subscription, stream=stream.number, participant_id=participant_id)
+        started = AudioStreamStarted(
+            subscription=subscription, stream=stream.number, participant_id=participant_id
         )
+        if not self._tell(started):
+            self._untold[stream.number] = started
         return stream
 
     def take(self, stream: HeardStream, frame: HeardFrame, timestamp: int) -> None:
@@ -240,6 +244,7 @@ class Hearing:
     def _drop(self, number: int) -> bool:
         """Forget a stream and what feeds it; tell whether there was one."""
         stream = self._streams.pop(number, None)
+        self._untold.pop(number, None)
         fed_by = self._mixed.pop(number, None) or self._followers.pop(number, None)
         if fed_by is not None:
             fed_by.close()

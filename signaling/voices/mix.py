@@ -101,6 +101,9 @@ class Mouth(Protocol):
         More may be queued later, and begins with a frame of its own.
         """
 
+    def set_gain(self, gain: float) -> None:
+        """Be louder or quieter within one tick, what is queued included: 1 is as it is, 0 silence, 4 the loudest."""
+
     async def wait_played(self, position: int) -> bool:
         """Return True once everything before the position was played, False when it was cleared or the mouth closed."""
 

@@ -43,7 +43,7 @@ class Playouts:
         self,
         *,
         give_number: Callable[[], int],
-        tell: Callable[[ServerMessage], None],
+        tell: Callable[[ServerMessage], bool],
         start_soon: Callable[[Callable[[], Awaitable[None]]], None],
         open_mouth: Callable[[int, str | None], Mouth],
         close_mouth: Callable[[Mouth], None],
@@ -59,6 +59,7 @@ class Playouts:
         self._playouts: dict[int, tuple[Playout, Speech]] = {}
         self._speeches: dict[str | None, Speech] = {}
         self._over: deque[PlayProgress] = deque(maxlen=REMEMBERED)
+        self._gain = 1.0
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -77,7 +78,7 @@ class Playouts:
         speech = self._speeches.get(target)
         if speech is None:
             speech = Speech(
-                open_mouth=lambda rate: self._open_mouth(rate, target),
+                open_mouth=lambda rate: self._make_mouth(rate, target),
                 close_mouth=self._close_mouth,
                 tell=self._note,
                 counters=self._counters,
@@ -127,6 +128,12 @@ class Playouts:
         await trio.lowlevel.checkpoint()
         return played
 
+    def set_gain(self, gain: float) -> None:
+        """Be louder or quieter from now on; 1: as it is given."""
+        self._gain = gain
+        for speech in self._speeches.values():
+            speech.set_gain(gain)
+
     def end(self, target: str, reason: str) -> None:
         """End what is said to this participant alone, at once."""
         speech = self._speeches.pop(target, None)
@@ -146,6 +153,12 @@ class Playouts:
             for playout, speech in self._playouts.values()
         )
         return (*self._over, *playing)
+
+    def _make_mouth(self, rate: int, target: str | None) -> Mouth:
+        mouth = self._open_mouth(rate, target)
+        if self._gain != 1:
+            mouth.set_gain(self._gain)
+        return mouth
 
     async def _speak(self, target: str | None, speech: Speech) -> None:
         await speech.run()

@@ -80,15 +80,6 @@ class Speakers:
         for participant_id in mix.speakers():
             self.update(participant_id)
 
-    @property
-    def streams(self) -> tuple[tuple[str, HeardStream], ...]:
-        """Participant and stream of those who have been heard."""
-        return tuple(
-            (participant_id, each.stream)
-            for participant_id, each in self._speakers.items()
-            if each.stream is not None
-        )
-
     def update(self, participant_id: str) -> None:
         """Note that this participant may be heard through something else than before, or not any more."""
         if participant_id == self._listener:

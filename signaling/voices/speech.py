@@ -96,6 +96,11 @@ class Speech:
         """Return how much of a playout waits."""
         return playout.seconds_unplayed(self._position())
 
+    def set_gain(self, gain: float) -> None:
+        """Turn what is heard up or down; a mouth that is opened later is told by who opens it."""
+        if self._mouth is not None:
+            self._mouth.set_gain(gain)
+
     async def clear(self, reason: str) -> dict[int, float]:
         """End all playouts; return how much of each was heard, by number. Takes a tick."""
         playouts, self._playouts = self._playouts, deque()

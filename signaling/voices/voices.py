@@ -21,8 +21,8 @@ SOURCE = "bot"
 class Voices:
     """See the module; a ``lobby_mix.Watcher``.
 
-    ``tell`` sends an event to the client, if it is connected. ``send_sound`` lets its connection fetch binary messages, and
-    tells whether there is one.
+    ``tell`` sends an event to the client, and ``send_sound`` lets its connection fetch binary messages; both return whether
+    it is connected.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Voices:
         participant: Participant,
         *,
         numbers: StreamNumbers,
-        tell: Callable[[ServerMessage], None],
+        tell: Callable[[ServerMessage], bool],
         send_sound: Callable[[Callable[[], bytes]], bool],
         start_soon: StartSoon,
     ) -> None:
@@ -99,12 +99,16 @@ class Voices:
         else:
             raise AudioFrameError(f"there is no stream {frame.stream}: expected one of play_open")
 
+    def set_gain(self, gain: float) -> None:
+        """Be louder or quieter from now on, what is under way included; 1: as it is given."""
+        self._playouts.set_gain(gain)
+
     async def clear(self) -> dict[int, float]:
         """End all playouts; return how many ms of each were heard, by number. Takes a tick."""
         return await self._playouts.clear()
 
     def recapitulate(self) -> tuple[ServerMessage, ...]:
-        """Return what a client that comes back may have missed. It may know it already."""
+        """Return what a client that comes back may have missed; of playouts, it may know it already."""
         return (*self._hearing.recapitulate(), *self._playouts.recapitulate())
 
     def close(self, reason: str) -> None:

@@ -112,6 +112,7 @@ class FakeMouth:
         self.track = track
         self.closed = False
         self.played = 0
+        self.gain = 1.0
         #: Frames that were heard, and the tick in which they were.
         self.frames: list[tuple[int, NDArray[np.int16]]] = []
         self._waiting = np.zeros(0, np.int16)
@@ -136,6 +137,9 @@ class FakeMouth:
         self._waiting = np.concatenate((self._waiting, samples))
         self._finishing = False
         return self.queued
+
+    def set_gain(self, gain: float) -> None:
+        self.gain = gain
 
     def finish(self) -> None:
         self._finishing = True

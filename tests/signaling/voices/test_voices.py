@@ -24,6 +24,7 @@ from signaling.messages import (
     Ok,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayProgress,
     Press,
@@ -465,6 +466,18 @@ async def test_all_playouts_together_are_bounded_too(autojump_clock: trio.testin
         assert errors(await line.settle()) == ["play_overflow"]
 
 
+async def test_the_gain_is_for_what_is_said_now_and_later(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Mouth", "Ada") as (parts, mixes, (line, _)):
+        await play_open(line)
+        assert mixes.only.mouths[0].gain == 1
+        await line.expect(PlayGain(gain_db=-20), Ok)
+        assert mixes.only.mouths[0].gain == pytest.approx(0.1)
+        await play_open(line, to=identity(parts, "Ada"))
+        assert mixes.only.mouths[1].gain == pytest.approx(0.1)
+        await line.expect(PlayGain(gain_db=0), Ok)
+        assert [each.gain for each in mixes.only.mouths] == [1, 1]
+
+
 async def test_who_is_muted_by_an_administrator_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
     async with bots("Mouth") as (parts, mixes, (line,)):
         stream = await play_open(line)
@@ -596,7 +609,13 @@ async def test_without_a_lobby_everything_is_refused(autojump_clock: trio.testin
     async with open_parts(open_mix=Mixes()) as parts:
         line = parts.connect()
         await line.settle()
-        for request in (*EVERYTHING, AudioUnlisten(stream=1), PlayClear(), Press(digit="1")):
+        for request in (
+            *EVERYTHING,
+            AudioUnlisten(stream=1),
+            PlayClear(),
+            PlayGain(gain_db=-12),
+            Press(digit="1"),
+        ):
             assert (await line.refused(request))[0] == "not_in_lobby"
         line.socket.say(encode_audio_frame(1, b"\0\0"))
         assert errors(await line.settle()) == ["invalid_audio"]
@@ -740,7 +759,8 @@ async def test_streams_and_playouts_survive_a_lost_connection(autojump_clock: tr
             ),
             Resumed,
         )
-        told = await back.settle()
+        told, back.heard = back.heard, []  # before the reply
+        assert list(started(told)) == [identity(parts, "Eve")]
         streams |= started(told)
         assert streams.keys() == {identity(parts, "Ada"), identity(parts, "Eve")}
         assert resumed.audio_streams == tuple(sorted((mixed, subscription, playout, *streams.values())))

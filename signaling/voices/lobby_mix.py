@@ -60,11 +60,6 @@ class LobbyMix:
         self._voices: dict[str, _Voices] = {}
         self._watchers: list[Watcher] = []
 
-    @property
-    def opened(self) -> bool:
-        """Whether the mixer has been made."""
-        return self._mix is not None
-
     def require(self) -> MixSource:
         """Return the mixer; made now, with all that can be heard, if there was none.
 

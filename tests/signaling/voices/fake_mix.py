@@ -117,6 +117,8 @@ class FakeMouth:
         self.frames: list[tuple[int, NDArray[np.int16]]] = []
         self._waiting = np.zeros(0, np.int16)
         self._finishing = False
+        # While it is being cleared: how much of what waits is to be forgotten at the next tick.
+        self._forgotten: int | None = None
         self._clears = 0
         self._news = trio.Event()
 
@@ -146,7 +148,10 @@ class FakeMouth:
 
     def tick(self, number: int) -> None:
         size = self.rate // FRAMES_A_SECOND
-        if len(self._waiting) >= size or (self._finishing and len(self._waiting)):
+        if self._forgotten is not None:
+            self._waiting = self._waiting[self._forgotten :]
+            self._forgotten = None
+        elif len(self._waiting) >= size or (self._finishing and len(self._waiting)):
             frame, self._waiting = self._waiting[:size], self._waiting[size:]
             self.frames.append((number, frame))
             self.played += len(frame)
@@ -162,8 +167,9 @@ class FakeMouth:
         return True
 
     async def clear(self) -> int:
-        self._waiting = self._waiting[:0]
-        await self._news.wait()
+        self._forgotten = len(self._waiting)
+        while self._forgotten is not None and not self.closed:
+            await self._news.wait()
         self._clears += 1
         self._tell()
         return self.played

@@ -204,6 +204,20 @@ async def test_one_participant_is_heard_alone_whatever_they_are_heard_through(
         assert len(mix.open_ears) == 1
 
 
+async def test_timestamps_never_run_backwards_however_quickly_voices_change(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bots("Ada", "Ear") as (parts, mixes, (_, ear)):
+        await listen(ear, "participant", participant_id=identity(parts, "Ada"))
+        for _ in range(3):
+            track = publish(parts, "Ada")
+            for _ in range(5):
+                mixes.only.tick()
+            await trio.testing.wait_all_tasks_blocked()
+            unpublish(parts, "Ada", track)
+        assert [each.timestamp for each in heard(ear)] == [320 * place for place in range(15)]
+
+
 async def test_a_stream_ends_when_its_participant_leaves(autojump_clock: trio.testing.MockClock) -> None:
     async with bots("Ada", "Ear") as (parts, mixes, (ada, ear)):
         publish(parts, "Ada")

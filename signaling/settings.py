@@ -362,6 +362,14 @@ class Settings(BaseModel):
         min_length=EXOTEL_PASSWORD_LENGTH,
     )
 
+    twilio_bots: int = telephony(
+        0,
+        "bots written for Twilio Media Streams that may be in lobbies at once",
+        "a number of bots from 0 to 1000 (0: none are taken)",
+        ge=0,
+        le=1000,
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = log(
         "info", "what is logged", "debug, info, warning or error"
     )

@@ -21,6 +21,7 @@ import httpx
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
+from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.outbound.errors import (
     OutboundError,
@@ -32,9 +33,14 @@ from signaling.outbound.errors import (
 from signaling.outbound.network import OutboundNetwork, Resolve, system_resolver
 from signaling.outbound.retry import GaveUpError, RetryPolicy, retry
 from signaling.outbound.target import check_url, origin_of
+from signaling.reception import printable
 from signaling.version import SERVER_NAME, server_version
-from signaling.websocket import Disconnected
+from signaling.websocket import ABNORMAL, Disconnected
 
+#: Close codes of a bot that has said what it had to say.
+CONTENT_CODES = frozenset({1000, 1001, 1005})
+
+_log = get_logger(__name__)
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 
@@ -43,7 +49,7 @@ class BotSocketLimits:
     """How patient we are with a bot, and how much we take."""
 
     #: Resolving, TCP, TLS and the opening handshake of one attempt, together.
-    connect_seconds: float = 5.0
+    connect_seconds: float = 4.0
     #: One message written.
     send_seconds: float = 10.0
     #: What is queued, and the closing handshake.
@@ -57,7 +63,8 @@ class BotSocketLimits:
 
 
 LIMITS = BotSocketLimits()
-RETRIES = RetryPolicy(attempts=3, base_seconds=0.25, cap_seconds=2.0, deadline_seconds=12.0)
+#: Shorter than a bot of the bots' API may take to join.
+RETRIES = RetryPolicy(attempts=3, base_seconds=0.25, cap_seconds=1.0, deadline_seconds=8.0)
 
 
 class BotUnreachableError(Exception):
@@ -86,35 +93,37 @@ class BotDialer:
         try:
             target = check_target(url, trusted=trusted)
             attempt = partial(self._attempt, nursery, target, trusted, headers)
-            websocket, stream = await retry(attempt, self.retries, random=self.random)
+            websocket, transport = await retry(attempt, self.retries, random=self.random)
         except (OutboundError, GaveUpError) as error:
             raise BotUnreachableError(str(error)) from None
-        socket = BotSocket(websocket, stream, self.limits)
+        socket = BotSocket(websocket, transport, self.limits)
         nursery.start_soon(socket.write)
         return socket
 
     async def _attempt(
         self, nursery: trio.Nursery, target: httpx.URL, trusted: bool, headers: Mapping[str, str]
-    ) -> tuple[WebSocketConnection, "_NetworkStream"]:
+    ) -> tuple[WebSocketConnection, "_Transport"]:
         where, seconds = origin_of(target), self.limits.connect_seconds
-        stream: _NetworkStream | None = None
+        transport: _Transport | None = None
         websocket: WebSocketConnection | None = None
         try:
             with trio.move_on_after(seconds):
-                stream = _NetworkStream(await self._connect(target, trusted))
-                websocket = await self._shake_hands(nursery, stream, target, headers)
+                transport = _Transport(await self._connect(target, trusted))
+                await nursery.start(transport.run)
+                websocket = await self._shake_hands(transport, target, headers)
         except (httpcore.NetworkError, httpcore.TimeoutException) as error:
             raise UnreachableError(f"{where}: {str(error) or 'no connection'}") from error
-        except ConnectionRejected as error:
-            raise _refusal(where, error) from error
         finally:
-            if websocket is None and stream is not None:
-                await trio.aclose_forcefully(stream)
-        if websocket is None or stream is None:
-            if stream is not None and stream.ended.is_set():
-                raise UnreachableError(f"{where} closed the connection during the opening handshake")
-            raise UnreachableError(f"{where} did not open a WebSocket within {seconds:g} s")
-        return websocket, stream
+            if websocket is None and transport is not None:
+                await transport.end()
+        if websocket is not None:
+            assert transport is not None
+            return websocket, transport
+        if transport is not None and isinstance(transport.fault, ConnectionRejected):
+            raise _refusal(where, transport.fault)
+        if transport is not None and transport.over:
+            raise UnreachableError(f"{where} broke the opening handshake off")
+        raise UnreachableError(f"{where} did not open a WebSocket within {seconds:g} s")
 
     async def _connect(self, target: httpx.URL, trusted: bool) -> httpcore.AsyncNetworkStream:
         secure, seconds = target.scheme == "https", self.limits.connect_seconds
@@ -122,10 +131,10 @@ class BotDialer:
         stream = await network.connect_tcp(target.host, target.port or (443 if secure else 80), seconds)
         if not secure:
             return stream
-        if self.ssl_context is None:
-            # Reading all the certificates takes some ten milliseconds, once.
-            self.ssl_context = await trio.to_thread.run_sync(httpx.create_ssl_context)
         try:
+            if self.ssl_context is None:
+                # Reading all the certificates takes some ten milliseconds, once.
+                self.ssl_context = await trio.to_thread.run_sync(httpx.create_ssl_context)
             return await stream.start_tls(self.ssl_context, target.host, seconds)
         except BaseException:
             with trio.move_on_after(0, shield=True):
@@ -133,95 +142,87 @@ class BotDialer:
             raise
 
     async def _shake_hands(
-        self,
-        nursery: trio.Nursery,
-        stream: "_NetworkStream",
-        target: httpx.URL,
-        headers: Mapping[str, str],
+        self, transport: "_Transport", target: httpx.URL, headers: Mapping[str, str]
     ) -> WebSocketConnection | None:
-        """Return None when the bot ends the connection in the middle of it; the library would wait for ever."""
-        websocket: WebSocketConnection | None = None
+        """Return None when the bot refuses, or ends the connection: the library itself would wait for ever."""
         sent = {"User-Agent": f"{SERVER_NAME}/{server_version()}", **headers}
-        with trio.CancelScope() as opening:
-            stream.on_end(opening)
-            websocket = await wrap_client_stream(
-                nursery,
-                cast("trio.SocketStream", stream),  # annotated too narrowly: any stream will do
+        with transport.opening:
+            return await wrap_client_stream(
+                transport.nursery,
+                cast("trio.SocketStream", transport),  # annotated too narrowly: any stream will do
                 target.netloc.decode("ascii"),
                 target.raw_path.decode("ascii"),
                 extra_headers=[(name.encode(), value.encode()) for name, value in sent.items()],
                 max_message_size=self.limits.max_message_bytes,
                 message_queue_size=self.limits.messages,
             )
-            stream.on_end(None)
-        return websocket
+        return None
 
 
 class BotSocket:
     """An open WebSocket; a ``Socket`` of ``calls.py``. ``write`` runs in the nursery it was dialed in."""
 
     def __init__(
-        self, websocket: WebSocketConnection, stream: "_NetworkStream", limits: BotSocketLimits
+        self, websocket: WebSocketConnection, transport: "_Transport", limits: BotSocketLimits
     ) -> None:
         self._websocket = websocket
-        self._stream = stream
+        self._transport = transport
         self._limits = limits
         self._waiting: deque[str] = deque()
         self._wake = trio.Event()
-        self._ended: str | None = None
+        self._receiving = trio.CancelScope()
         self._closing = (int(CloseCode.NORMAL), "")
         self._written = trio.Event()
         self.queued_bytes = 0
-
-    @property
-    def ended(self) -> str:
-        """Why nothing more will be received; empty while more may."""
-        return self._ended or ""
+        #: Why nothing more will be received; None while more may.
+        self.ended: str | None = None
+        #: Whether that was not as either side wanted it.
+        self.failed = False
 
     async def receive(self) -> str | bytes:
         """Return the next message.
 
         Raises: Disconnected.
         """
-        try:
-            if self._ended is not None:
-                raise Disconnected
-            received: str | bytes = await self._websocket.get_message()
-        except ConnectionClosed as closed:
-            self._end(_goodbye(closed))
-            raise Disconnected from None
-        return received
+        if self.ended is None:
+            try:
+                with trio.CancelScope() as self._receiving:
+                    received: str | bytes = await self._websocket.get_message()
+                    return received
+            except ConnectionClosed as closed:
+                self._note_goodbye(closed)
+        raise Disconnected
 
     def send(self, text: str) -> None:
         """Queue a text message; never waits. A bot that does not keep up is closed."""
-        if self._ended is not None:
+        if self.ended is not None:
             return
         self._waiting.append(text)
         self.queued_bytes += len(text)
-        if self.queued_bytes > self._limits.send_queue_bytes:
-            self.close(CloseCode.TRY_LATER, "too slow: the outgoing queue is full", discard=True)
         self._wake.set()
+        if self.queued_bytes > self._limits.send_queue_bytes:
+            self._waiting.clear()
+            self.close(CloseCode.TRY_LATER, "too slow: the outgoing queue is full")
+            self.failed = True
 
-    def close(self, code: int, reason: str, *, discard: bool = False) -> None:
+    def close(self, code: int, reason: str) -> None:
         """End the connection when what is queued has been written; only the first call counts."""
-        if self._ended is None:
-            if discard:
-                self._waiting.clear()
+        if self.ended is None:
             self._closing = (int(code), reason)
-            self._end(reason)
+            self._end(reason, failed=False)
 
     async def aclose(self) -> None:
-        """Say goodbye, within bounds; also when cancelled. Called once, at the end."""
+        """Say goodbye, within bounds; also when cancelled. To be called once, whatever happens."""
         self.close(CloseCode.NORMAL, "")
         with trio.move_on_after(self._limits.close_seconds, shield=True), suppress(ConnectionClosed):
             await self._written.wait()
             await self._websocket.aclose(*self._closing)
-        await trio.aclose_forcefully(self._stream)
+        await self._transport.end()
 
     async def write(self) -> None:
         """Write what is queued until the connection is to end and nothing is left."""
         try:
-            while self._waiting or self._ended is None:
+            while self._waiting or self.ended is None:
                 if not self._waiting:
                     self._wake = trio.Event()
                     await self._wake.wait()
@@ -229,64 +230,109 @@ class BotSocket:
                 text = self._waiting.popleft()
                 with trio.move_on_after(self._limits.send_seconds) as patience:
                     await self._websocket.send_message(text)
-                self.queued_bytes -= len(text)
                 if patience.cancelled_caught:
                     # A frame has been cut in the middle: nothing sensible can follow it.
-                    self._end("too slow: a message was not taken in time")
-                    await trio.aclose_forcefully(self._stream)
+                    self._end("too slow: a message was not taken in time", failed=True)
+                    await self._transport.end()
                     return
+                self.queued_bytes -= len(text)
         except ConnectionClosed as closed:
-            self._end(_goodbye(closed))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._end("the connection broke")
+            self._note_goodbye(closed)
         finally:
             self._written.set()
 
-    def _end(self, reason: str) -> None:
-        if self._ended is None:
-            self._ended = reason or "it was closed"
+    def _note_goodbye(self, closed: ConnectionClosed) -> None:
+        reason = closed.reason
+        if reason is None or reason.code == ABNORMAL:
+            self._end("the connection broke", failed=True)
+            return
+        said = f": {printable(reason.reason)}" if reason.reason else ""
+        self._end(
+            f"the bot closed the connection ({reason.code}{said})", failed=reason.code not in CONTENT_CODES
+        )
+
+    def _end(self, reason: str, *, failed: bool) -> None:
+        if self.ended is None:
+            self.ended = reason or "it was closed"
+            self.failed = failed
             self._wake.set()
+            self._receiving.cancel()
 
 
-class _NetworkStream(trio.abc.Stream):
-    """A stream of httpcore's as Trio has them; tells a scope when its other end is gone."""
+class _Transport(trio.abc.Stream):
+    """A stream of httpcore's as Trio has them, and the nursery of the library that reads it.
+
+    What the library raises stays in here, and so does a cancellation from outside, until ``end``: goodbyes have to be read.
+    """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._stream = stream
-        self._opening: trio.CancelScope | None = None
-        self.ended = trio.Event()
+        self._scope = trio.CancelScope(shield=True)
+        self.nursery: trio.Nursery
+        #: What the opening handshake is waited for in.
+        self.opening = trio.CancelScope()
+        #: Whether nothing more will be received.
+        self.over = False
+        self.fault: Exception | None = None
 
-    def on_end(self, scope: trio.CancelScope | None) -> None:
-        """Cancel this scope when nothing more can be received."""
-        self._opening = scope
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep the nursery open until ``end``."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self.nursery:
+                    task_status.started()
+                    await trio.sleep_forever()
+        except* Exception as faults:  # noqa: BLE001 - whatever a bot's bytes do to the library, it is this bot's affair
+            self.fault = _first(faults)
+            if not isinstance(self.fault, ConnectionRejected):
+                _log.warning("a bot's connection failed", exc_info=self.fault)
+            await trio.aclose_forcefully(self)
+        finally:
+            self._note_over()
+
+    async def end(self) -> None:
+        """Close at once."""
+        self._scope.cancel()
+        await trio.aclose_forcefully(self)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """See ``trio.abc.ReceiveStream``."""
         try:
             received = await self._stream.read(max_bytes or 65536)
         except httpcore.NetworkError as error:
-            self._note_end()
+            self._note_over()
             raise trio.BrokenResourceError from error
         if not received:
-            self._note_end()
+            self._note_over()
         return received
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See ``trio.abc.SendStream``."""
         try:
             await self._stream.write(bytes(data))
         except httpcore.NetworkError as error:
-            self._note_end()
+            self._note_over()
             raise trio.BrokenResourceError from error
 
     async def wait_send_all_might_not_block(self) -> None:
+        """See ``trio.abc.SendStream``; of the interface, and never used."""
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
+        """See ``trio.abc.AsyncResource``."""
         await self._stream.aclose()
 
-    def _note_end(self) -> None:
-        self.ended.set()
-        if self._opening is not None:
-            self._opening.cancel()
+    def _note_over(self) -> None:
+        self.over = True
+        self.opening.cancel()
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    fault: BaseException = group
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    assert isinstance(fault, Exception)
+    return fault
 
 
 def check_target(url_untrusted: str, *, trusted: bool) -> httpx.URL:
@@ -305,11 +351,3 @@ def _refusal(where: str, error: ConnectionRejected) -> OutboundError:
         return RedirectRefusedError(where, error.status_code)
     headers = {name.lower(): value.decode("latin-1") for name, value in error.headers or ()}
     return status_error(where, error.status_code, headers.get(b"retry-after"), datetime.now(UTC))
-
-
-def _goodbye(closed: ConnectionClosed) -> str:
-    reason = closed.reason
-    if reason is None or reason.code == 1006:
-        return "the connection broke"
-    said = f": {reason.reason}" if reason.reason else ""
-    return f"the bot closed the connection ({reason.code}{said})"

@@ -72,6 +72,7 @@ ENCODINGS = {
     "pcm": LINEAR,
     "linear16": LINEAR,
     "x-l16": LINEAR,
+    "x-raw": LINEAR,
     "mulaw": MULAW,
     "x-mulaw": MULAW,
     "ulaw": MULAW,

@@ -6,6 +6,7 @@ line; its marks go back when the line has played up to them, its ``clear`` drops
 """
 
 from collections.abc import AsyncIterable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from secrets import token_hex
 
@@ -17,7 +18,7 @@ from signaling.messages import CloseCode
 from signaling.rate_limit import TokenBucket
 from signaling.telephony.bot_socket import BotDialer, BotUnreachableError
 from signaling.telephony.calls import Socket, text_of
-from signaling.telephony.line import FRAME_MS, AudioLine, LineClosed, Samples
+from signaling.telephony.line import FRAME_MS, AudioLine, LineClosed, LineRefusedError, Samples
 from signaling.telephony.phone import CallRefusedError, PhoneFaultError
 from signaling.telephony.signature import signature_of
 from signaling.telephony.twilio import RATE
@@ -27,8 +28,6 @@ from signaling.websocket import Disconnected
 SIGNATURE_HEADER = "X-Twilio-Signature"
 _FRAME_SECONDS = FRAME_MS / 1000
 _SILENCE: Samples = np.zeros(RATE * FRAME_MS // 1000, np.int16)
-
-__all__ = ["BotUnreachableError", "Mirror", "MirrorEnd", "MirrorLimits", "run_mirror"]
 
 _log = get_logger(__name__)
 
@@ -78,6 +77,8 @@ class Mirror:
     dropped_frames: int = 0
     _end: MirrorEnd | None = None
     _position: int = 0
+    _messages: TokenBucket = field(init=False)
+    _patience: TokenBucket = field(init=False)
 
     async def run(self) -> MirrorEnd:
         """Serve the bot; return how it ended."""
@@ -128,7 +129,7 @@ class Mirror:
             else:
                 self.socket.send(self.stream.media(samples))
 
-    async def _obey(self, marks: "trio.MemorySendChannel[tuple[int, str]]") -> None:
+    async def _obey(self, marks: trio.MemorySendChannel[tuple[int, str]]) -> None:
         """Do what the bot says, for ever."""
         while True:
             event = self._understand(await self.socket.receive())
@@ -145,7 +146,7 @@ class Mirror:
             else:
                 await self.line.clear()
 
-    async def _return_marks(self, due: "trio.MemoryReceiveChannel[tuple[int, str]]") -> None:
+    async def _return_marks(self, due: trio.MemoryReceiveChannel[tuple[int, str]]) -> None:
         async for position, name in due:
             await self.line.wait_played(position)
             self.socket.send(self.stream.mark(name))
@@ -189,6 +190,52 @@ class Mirror:
             return None
 
 
+async def attach_bot(
+    url: str,
+    opening: AbstractAsyncContextManager[AudioLine],
+    parameters: Mapping[str, str],
+    *,
+    trusted: bool,
+    dialer: BotDialer,
+    auth_token: str = "",
+    digits: AsyncIterable[str] | None = None,
+    hang_up: trio.Event | None = None,
+    limits: MirrorLimits = MIRROR_LIMITS,
+) -> MirrorEnd:
+    """Open a Twilio bot's WebSocket, then a line of 8000 Hz, and connect the two until either ends; return how it ended.
+
+    ``parameters`` reach the bot as ``customParameters``. ``trusted`` says that the URL is the operator's own choice, so that
+    private addresses are fine. With an ``auth_token`` the request is signed as Twilio would. ``digits`` are keys pressed in
+    the lobby. Setting ``hang_up`` ends the stream in order; cancelling ends it, too, with fewer words.
+
+    Raises: BotUnreachableError, LineRefusedError; the bot has not heard anything then.
+    """
+    headers = {SIGNATURE_HEADER: signature_of(auth_token, url)} if auth_token else {}
+    fault: BotUnreachableError | LineRefusedError | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            socket = await dialer.dial(nursery, url, trusted=trusted, headers=headers)
+            try:
+                async with opening as line:
+                    assert line.rate == RATE, "Twilio's bots hear 8000 Hz"
+                    stream = MirroredStream(new_ids(), parameters)
+                    mirror = Mirror(socket, line, stream, digits, hang_up or trio.Event(), limits)
+                    end = await mirror.run()
+                if socket.ended is not None:
+                    end = MirrorEnd(socket.ended, end.failed or socket.failed)
+            finally:
+                await socket.aclose()
+        except (
+            BotUnreachableError,
+            LineRefusedError,
+        ) as error:  # to leave the nursery as it is, not in a group
+            fault = error
+        nursery.cancel_scope.cancel()
+    if fault is not None:
+        raise fault
+    return end
+
+
 async def run_mirror(
     url: str,
     line: AudioLine,
@@ -199,43 +246,21 @@ async def run_mirror(
     auth_token: str = "",
     digits: AsyncIterable[str] | None = None,
     hang_up: trio.Event | None = None,
-    limits: MirrorLimits = MIRROR_LIMITS,
 ) -> MirrorEnd:
-    """Connect a Twilio bot's WebSocket with a line of 8000 Hz, until either ends; return how it ended.
+    """Connect a Twilio bot's WebSocket with a line that is open; see ``attach_bot``.
 
-    ``parameters`` reach the bot as ``customParameters``. ``trusted`` says that the URL is the operator's own choice, so that
-    private addresses are fine. With an ``auth_token`` the request is signed as Twilio would. ``digits`` are keys pressed in
-    the lobby. Setting ``hang_up`` ends the stream in order; cancelling ends it, too, with fewer words.
-
-    Raises: BotUnreachableError, before the bot heard anything.
+    Raises: BotUnreachableError.
     """
-    if line.rate != RATE:
-        raise ValueError(f"Twilio's bots hear {RATE} Hz, the line has {line.rate} Hz")
-    headers = {SIGNATURE_HEADER: signature_of(auth_token, url)} if auth_token else {}
-    unreachable: BotUnreachableError | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            socket = await dialer.dial(nursery, url, trusted=trusted, headers=headers)
-        except BotUnreachableError as error:  # to leave the nursery as it is, not in a group
-            unreachable = error
-        else:
-            mirror = Mirror(
-                socket,
-                line,
-                MirroredStream(new_ids(), parameters),
-                digits=digits,
-                hang_up=hang_up or trio.Event(),
-                limits=limits,
-            )
-            try:
-                end = await mirror.run()
-            finally:
-                ended = socket.ended
-                await socket.aclose()
-        nursery.cancel_scope.cancel()
-    if unreachable is not None:
-        raise unreachable
-    return end if not ended else MirrorEnd(ended, end.failed)
+    return await attach_bot(
+        url,
+        nullcontext(line),
+        parameters,
+        trusted=trusted,
+        dialer=dialer,
+        auth_token=auth_token,
+        digits=digits,
+        hang_up=hang_up,
+    )
 
 
 def new_ids() -> StreamIds:

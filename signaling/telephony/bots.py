@@ -70,7 +70,7 @@ class TwilioBots:
         self._running: dict[str, trio.Event] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be a provider until cancelled; then its bots hear that the call is over."""
+        """Be a provider until cancelled; then its bots' connections are closed."""
         async with trio.open_nursery() as self._nursery:
             self._provider.tell(
                 Register(
@@ -112,7 +112,9 @@ class TwilioBots:
         try:
             await supervise("twilio_bot", self._failures, serve)
         finally:
-            del self._running[offer.bot_id]
+            # The same bot may have been offered again meanwhile.
+            if self._running.get(offer.bot_id) is hang_up:
+                del self._running[offer.bot_id]
         _log.info("a Twilio bot ended", bot=offer.bot_id, reason=ended.reason, failed=ended.failed)
         self._provider.tell(BotStopped(bot_id=offer.bot_id, reason=_line(ended.reason), failed=ended.failed))
 

@@ -1,6 +1,6 @@
 """TwiML is XML, whatever stands in it."""
 
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from signaling.telephony.twiml import connect_stream, refuse
 
 
-def parse(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text.encode())
+def parse(text: str) -> ET.Element:
+    return ET.fromstring(text.encode())
 
 
 def test_a_call_is_connected_to_a_stream() -> None:

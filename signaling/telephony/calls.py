@@ -145,16 +145,18 @@ class PhoneCall:
             metadata=metadata_of(call),
         )
         refused: CallRefusedError | None = None
-        async with opening as line, trio.open_nursery() as nursery:
-            nursery.start_soon(self._speak, line, nursery.cancel_scope)
-            try:
-                await self._listen(line)
-            except Disconnected:
-                pass
-            except CallRefusedError as error:  # to leave the nursery as it is, not in a group
-                refused = error
-            nursery.cancel_scope.cancel()
-        _log.info("a call ended", participant=line.participant_id, statistics=self.statistics)
+        try:
+            async with opening as line, trio.open_nursery() as nursery:
+                nursery.start_soon(self._speak, line, nursery.cancel_scope)
+                try:
+                    await self._listen(line)
+                except Disconnected:
+                    pass
+                except CallRefusedError as error:  # to leave the nursery as it is, not in a group
+                    refused = error
+                nursery.cancel_scope.cancel()
+        finally:
+            _log.info("a call ended", call=printable(call.call_id), statistics=self.statistics)
         if refused is not None:
             raise refused
 

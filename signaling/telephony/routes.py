@@ -5,9 +5,9 @@ bounded in size and time before anything looks at them.
 """
 
 from collections.abc import AsyncIterable
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 import trio
@@ -78,7 +78,7 @@ def telephony_router(settings: Settings, drain: Drain) -> APIRouter:
             return Response()  # there is nobody to read it
         # Only now: a stranger is told nothing. Twilio goes to the fallback URL, if the operator gave it one.
         if (reason := drain.refusal()) is not None:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers={"Retry-After": "30"})
+            return problem(503, reason, headers={"Retry-After": "30"})
         return Response(answer, media_type=twiml.MEDIA_TYPE)
 
     @router.get(exotel_entry.PATH)
@@ -88,7 +88,7 @@ def telephony_router(settings: Settings, drain: Drain) -> APIRouter:
         except RefusedUpgradeError as error:
             return problem(error.status, error.detail, headers=error.headers)
         except UnknownAddressError as error:
-            return problem(HTTPStatus.BAD_REQUEST, str(error))
+            return problem(400, str(error))
 
     return router
 
@@ -159,7 +159,8 @@ async def read_form(request: Request) -> Form:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         raise FormRefusedError(415, f"the body must be {FORM_TYPE}; say so in Content-Type")
     with trio.move_on_after(FORM_SECONDS):
-        body = await _read(request.stream())
+        async with aclosing(request.stream()) as pieces:
+            body = await _read(pieces)
         try:
             return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FORM_FIELDS)
         except ValueError:

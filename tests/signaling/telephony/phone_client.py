@@ -131,7 +131,12 @@ async def phone(
         disconnect_timeout=2,
         message_queue_size=1000,
     ) as socket:
-        yield Phone(socket)
+        try:
+            yield Phone(socket)
+        finally:
+            # The library leaves the socket open when the server has closed first.
+            if socket.closed is not None:
+                await trio.aclose_forcefully(socket._stream)
 
 
 def signed_socket(url: str = f"{PUBLIC_URL.replace('https', 'wss')}/telephony/twilio") -> str:

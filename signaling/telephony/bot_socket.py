@@ -37,6 +37,8 @@ from signaling.reception import printable
 from signaling.version import SERVER_NAME, server_version
 from signaling.websocket import ABNORMAL, Disconnected
 
+#: What is read of an answer that opens no WebSocket.
+MAX_ANSWER_BYTES = 64 * 1024
 #: Close codes of a bot that has said what it had to say.
 CONTENT_CODES = frozenset({1000, 1001, 1005})
 
@@ -112,12 +114,13 @@ class BotDialer:
                 await nursery.start(transport.run)
                 websocket = await self._shake_hands(transport, target, headers)
         except (httpcore.NetworkError, httpcore.TimeoutException) as error:
-            raise UnreachableError(f"{where}: {str(error) or 'no connection'}") from error
+            raise UnreachableError(f"{where}: {_speaking(error)}") from error
         finally:
             if websocket is None and transport is not None:
                 await transport.end()
         if websocket is not None:
             assert transport is not None
+            transport.opened = True
             return websocket, transport
         if transport is not None and isinstance(transport.fault, ConnectionRejected):
             raise _refusal(where, transport.fault)
@@ -271,6 +274,9 @@ class _Transport(trio.abc.Stream):
         self.nursery: trio.Nursery
         #: What the opening handshake is waited for in.
         self.opening = trio.CancelScope()
+        #: Set by who waits for it: whether it is a WebSocket now.
+        self.opened = False
+        self._opening_bytes = 0
         #: Whether nothing more will be received.
         self.over = False
         self.fault: Exception | None = None
@@ -285,7 +291,8 @@ class _Transport(trio.abc.Stream):
         except* Exception as faults:  # noqa: BLE001 - whatever a bot's bytes do to the library, it is this bot's affair
             self.fault = _first(faults)
             if not isinstance(self.fault, ConnectionRejected):
-                _log.warning("a bot's connection failed", exc_info=self.fault)
+                # Of bytes that are no HTTP the library makes a fault of its own; it is not ours to trace.
+                _log.info("a bot's connection failed", fault=printable(repr(self.fault)))
             await trio.aclose_forcefully(self)
         finally:
             self._note_over()
@@ -302,6 +309,11 @@ class _Transport(trio.abc.Stream):
         except httpcore.NetworkError as error:
             self._note_over()
             raise trio.BrokenResourceError from error
+        if not self.opened:
+            # Of an answer that refuses, the library keeps the whole body.
+            self._opening_bytes += len(received)
+            if self._opening_bytes > MAX_ANSWER_BYTES:
+                received = b""
         if not received:
             self._note_over()
         return received
@@ -325,6 +337,17 @@ class _Transport(trio.abc.Stream):
     def _note_over(self) -> None:
         self.over = True
         self.opening.cancel()
+
+
+def _speaking(error: BaseException) -> str:
+    """Return what the error says; if that is nothing, what the first of its causes says that speaks."""
+    fault: BaseException | None = error
+    while fault is not None:
+        if str(fault):
+            return str(fault)
+        # httpcore raises its errors `from` others, and some `from None`.
+        fault = fault.__cause__ or fault.__context__
+    return "no connection in time" if isinstance(error, httpcore.TimeoutException) else "no connection"
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

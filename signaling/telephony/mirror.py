@@ -219,7 +219,8 @@ async def attach_bot(
                 async with opening as line:
                     assert line.rate == RATE, "Twilio's bots hear 8000 Hz"
                     stream = MirroredStream(new_ids(), parameters)
-                    mirror = Mirror(socket, line, stream, digits, hang_up or trio.Event(), limits)
+                    told = trio.Event() if hang_up is None else hang_up
+                    mirror = Mirror(socket, line, stream, digits, told, limits)
                     end = await mirror.run()
                 if socket.ended is not None:
                     end = MirrorEnd(socket.ended, end.failed or socket.failed)

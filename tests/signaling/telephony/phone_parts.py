@@ -68,6 +68,11 @@ class FakeLine:
     def say(self, samples: Samples) -> None:
         self._say.send_nowait(samples)
 
+    async def say_all(self, pieces: list[Samples]) -> None:
+        """Say them as fast as they are heard."""
+        for piece in pieces:
+            await self._say.send(piece)
+
     def end(self) -> None:
         self._say.close()
 

@@ -156,7 +156,12 @@ class PhoneCall:
                     refused = error
                 nursery.cancel_scope.cancel()
         finally:
-            _log.info("a call ended", call=printable(call.call_id), statistics=self.statistics)
+            _log.info(
+                "a call ended",
+                call=printable(call.call_id),
+                gaps=self.dialect.gaps,
+                statistics=self.statistics,
+            )
         if refused is not None:
             raise refused
 

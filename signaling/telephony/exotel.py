@@ -13,7 +13,7 @@ from json import dumps
 import numpy as np
 
 from signaling.telephony import fields
-from signaling.telephony.fields import Fields
+from signaling.telephony.fields import Fields, MessageNumbers
 from signaling.telephony.g711 import decode_alaw, decode_mulaw, encode_alaw, encode_mulaw
 from signaling.telephony.line import Samples
 from signaling.telephony.phone import (
@@ -109,9 +109,15 @@ class ExotelStream:
     name = NAME
 
     def __init__(self) -> None:
+        self._numbers = MessageNumbers("sequence_number")
         self._stream_id: str | None = None
         self._encoding = LINEAR
         self._chunks = Chunks()
+
+    @property
+    def gaps(self) -> int:
+        """See ``PhoneDialect``."""
+        return self._numbers.gaps
 
     def receive(self, text_untrusted: str) -> PhoneEvent | None:
         """See ``PhoneDialect``."""
@@ -119,6 +125,7 @@ class ExotelStream:
         event = fields.text(message, "event")
         if event == "connected":
             return None
+        self._numbers.count(message)
         if event == "start":
             return self._started(message)
         if self._stream_id is None:

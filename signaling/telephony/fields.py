@@ -75,6 +75,25 @@ def number(fields: Fields, name: str, *, default: int | None = None) -> int:
     return int(found)
 
 
+class MessageNumbers:
+    """Counts what was lost on the way, as the numbers of messages tell; they begin with 1, and may be missing."""
+
+    def __init__(self, name: str) -> None:
+        self.gaps = 0
+        self._name = name
+        self._last = 0
+
+    def count(self, fields: Fields) -> None:
+        """Note a message. One that comes late stays among those that are missing.
+
+        Raises: PhoneFaultError.
+        """
+        current = number(fields, self._name, default=self._last + 1)
+        if current > self._last:
+            self.gaps += current - self._last - 1
+            self._last = current
+
+
 def digit(fields: Fields) -> str:
     """Return the ``digit`` of a ``dtmf``.
 

@@ -84,6 +84,10 @@ class PhoneDialect(Protocol):
 
     name: str
 
+    @property
+    def gaps(self) -> int:
+        """How many messages were lost on the way, as their numbers tell."""
+
     def receive(self, text_untrusted: str) -> PhoneEvent | None:
         """Return what a message says; None for one that matters to nobody here.
 

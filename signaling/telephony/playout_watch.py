@@ -9,7 +9,7 @@ from collections import deque
 
 MARK_SECONDS = 1.0
 #: A mark that is out for longer: the way there and back, and what waits to be played.
-BEHIND_SECONDS = 1.5
+BEHIND_SECONDS = 2.0
 MARK_PREFIX = "relay-"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from json import dumps
 
 from signaling.telephony import fields
-from signaling.telephony.fields import Fields
+from signaling.telephony.fields import Fields, MessageNumbers
 from signaling.telephony.g711 import decode_mulaw, encode_mulaw
 from signaling.telephony.line import Samples
 from signaling.telephony.phone import (
@@ -39,10 +39,13 @@ class TwilioStream:
     name = NAME
 
     def __init__(self) -> None:
-        #: Messages that were lost on the way, as their numbers tell.
-        self.gaps = 0
+        self._numbers = MessageNumbers("sequenceNumber")
         self._stream_id: str | None = None
-        self._last_number = 0
+
+    @property
+    def gaps(self) -> int:
+        """See ``PhoneDialect``."""
+        return self._numbers.gaps
 
     def receive(self, text_untrusted: str) -> PhoneEvent | None:
         """See ``PhoneDialect``."""
@@ -50,7 +53,7 @@ class TwilioStream:
         event = fields.text(message, "event")
         if event == "connected":
             return None
-        self._count(message)
+        self._numbers.count(message)
         if event == "start":
             return self._started(message)
         if self._stream_id is None:
@@ -82,12 +85,6 @@ class TwilioStream:
     def _message(self, event: str, **more: object) -> str:
         assert self._stream_id is not None  # nothing is said before `start`
         return dumps({"event": event, "streamSid": self._stream_id, **more})
-
-    def _count(self, message: Fields) -> None:
-        current = fields.number(message, "sequenceNumber", default=self._last_number + 1)
-        if current > self._last_number:
-            self.gaps += current - self._last_number - 1
-            self._last_number = current
 
     def _started(self, message: Fields) -> Started:
         if self._stream_id is not None:

@@ -124,6 +124,14 @@ def test_keys_marks_clears_and_the_end_are_read() -> None:
     assert stream.receive('{"event":"stop"}') == Stopped("the call ended")
 
 
+def test_gaps_are_counted_where_messages_have_numbers() -> None:
+    stream = started()
+    spoken(stream, b"")
+    stream.receive('{"event":"mark","sequence_number":5,"mark":{"name":"m"}}')
+    stream.receive('{"event":"mark","sequence_number":"6","mark":{"name":"m"}}')
+    assert stream.gaps == 2
+
+
 def test_an_odd_number_of_bytes_is_a_fault() -> None:
     with pytest.raises(PhoneFaultError, match="odd number of bytes"):
         spoken(started(), b"123")

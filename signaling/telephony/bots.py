@@ -20,7 +20,7 @@ from signaling.messages import ServerMessage
 from signaling.messages.bots import AcceptBot, BotOffer, BotStop, BotStopped, RefuseBot, Register
 from signaling.outbound.errors import TargetRefusedError
 from signaling.supervisor import supervise
-from signaling.telephony.bot_socket import BotDialer, BotUnreachableError, check_target
+from signaling.telephony.bot_dialer import BotDialer, BotUnreachableError, check_target
 from signaling.telephony.line import BOT_TICKET, PROVIDER, LineRefusedError, OpenLine
 from signaling.telephony.mirror import MirrorEnd, attach_bot
 from signaling.telephony.twilio import RATE

@@ -152,6 +152,8 @@ class PhoneCall:
                     await self._listen(line)
                 except Disconnected:
                     pass
+                except LineClosed as closed:  # what is queued comes too late
+                    self.socket.close(CloseCode.NORMAL, str(closed))
                 except CallRefusedError as error:  # to leave the nursery as it is, not in a group
                     refused = error
                 nursery.cancel_scope.cancel()

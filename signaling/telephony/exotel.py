@@ -194,6 +194,6 @@ class ExotelStream:
         return Started(call)
 
     def _spoken(self, media: Fields) -> PhoneEvent | None:
-        if fields.text(media, "track", default="inbound") not in {"inbound", "inbound_track"}:
+        if not fields.is_inbound(media):
             return None
         return Spoken(self._encoding.decode(fields.audio(media, max_bytes=MAX_AUDIO_BYTES)))

@@ -105,6 +105,14 @@ def digit(fields: Fields) -> str:
     return found
 
 
+def is_inbound(media: Fields) -> bool:
+    """Tell whether a ``media`` is what the caller says: of both tracks, the other one is heard in the lobby anyway.
+
+    Raises: PhoneFaultError.
+    """
+    return text(media, "track", default="inbound") in {"inbound", "inbound_track"}
+
+
 def audio(fields: Fields, *, max_bytes: int) -> bytes:
     """Return the bytes of a ``payload``.
 

@@ -6,7 +6,7 @@ line; its marks go back when the line has played up to them, its ``clear`` drops
 """
 
 from collections.abc import AsyncIterable, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
 
@@ -16,7 +16,7 @@ import trio
 from signaling.logs import get_logger
 from signaling.messages import CloseCode
 from signaling.rate_limit import TokenBucket
-from signaling.telephony.bot_socket import BotDialer, BotUnreachableError
+from signaling.telephony.bot_dialer import BotDialer, BotUnreachableError
 from signaling.telephony.calls import Socket, text_of
 from signaling.telephony.line import FRAME_MS, AudioLine, LineClosed, LineRefusedError, Samples
 from signaling.telephony.phone import CallRefusedError, PhoneFaultError
@@ -100,6 +100,8 @@ class Mirror:
                 await self._obey(marks)
             except Disconnected:
                 self._note_end("the bot closed the connection", failed=False)
+            except LineClosed as closed:  # what is queued comes too late
+                self._finish(str(closed), nursery.cancel_scope)
             except CallRefusedError as refused:
                 self._note_end(str(refused), failed=True)
                 self.socket.close(CloseCode.POLICY, str(refused))
@@ -147,9 +149,10 @@ class Mirror:
                 await self.line.clear()
 
     async def _return_marks(self, due: trio.MemoryReceiveChannel[tuple[int, str]]) -> None:
-        async for position, name in due:
-            await self.line.wait_played(position)
-            self.socket.send(self.stream.mark(name))
+        with suppress(LineClosed):
+            async for position, name in due:
+                await self.line.wait_played(position)
+                self.socket.send(self.stream.mark(name))
 
     async def _tell_digits(self, digits: AsyncIterable[str]) -> None:
         async for digit in digits:

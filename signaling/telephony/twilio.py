@@ -29,8 +29,6 @@ RATE = 8000
 ENCODING = "audio/x-mulaw"
 #: Of one message; Twilio sends 160.
 MAX_AUDIO_BYTES = RATE
-#: What we play; of a stream of both tracks, the other one is heard in the lobby anyway.
-_INBOUND = frozenset({"inbound", "inbound_track"})
 
 
 class TwilioStream:
@@ -111,6 +109,6 @@ class TwilioStream:
 
 
 def _spoken(media: Fields) -> PhoneEvent | None:
-    if fields.text(media, "track", default="inbound") not in _INBOUND:
+    if not fields.is_inbound(media):
         return None
     return Spoken(decode_mulaw(fields.audio(media, max_bytes=MAX_AUDIO_BYTES)))

@@ -1,7 +1,7 @@
 """TwiML, what Twilio is answered when it asks what to do with a call (https://www.twilio.com/docs/voice/twiml)."""
 
 from collections.abc import Mapping
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import quoteattr
 
 MEDIA_TYPE = "application/xml"
 #: Of name and value together; Twilio's limit.
@@ -17,13 +17,6 @@ def connect_stream(url: str, parameters: Mapping[str, str]) -> str:
     """
     inner = "".join(_parameter(name, value) for name, value in parameters.items())
     return f"{_HEAD}<Response><Connect><Stream url={_attribute(url)}>{inner}</Stream></Connect></Response>"
-
-
-def refuse(text: str = "") -> str:
-    """Return what ends the call; with a text, that is said before."""
-    if not text:
-        return f"{_HEAD}<Response><Reject/></Response>"
-    return f"{_HEAD}<Response><Say>{escape(_plain(text))}</Say><Hangup/></Response>"
 
 
 def _parameter(name: str, value: str) -> str:

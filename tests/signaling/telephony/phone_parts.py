@@ -26,6 +26,8 @@ class FakeLine:
         self.clears = 0
         self.pressed: list[str] = []
         self.closed = False
+        #: Why nothing more can be done with it.
+        self.over = ""
         self._changed = trio.Event()
         self._say, self._hear = trio.open_memory_channel[Samples](1000)
 
@@ -39,12 +41,16 @@ class FakeLine:
 
     def queue(self, samples: Samples) -> int:
         assert samples.dtype == np.int16
+        if self.over:
+            raise LineClosed(self.over)
         self.queued.append(samples)
         self.position += samples.size
         self._notify()
         return self.position
 
     async def wait_played(self, position: int) -> None:
+        if self.over:
+            raise LineClosed(self.over)
         while self.played < position:
             await self._changed.wait()
 

@@ -12,7 +12,8 @@ from certificates import self_signed
 from phone_parts import PATIENCE_SECONDS, FakeLine, FakeLobby, tone
 
 from signaling.outbound.retry import RetryPolicy
-from signaling.telephony.bot_socket import BotDialer, BotSocketLimits, BotUnreachableError
+from signaling.telephony.bot_dialer import BotDialer, BotUnreachableError
+from signaling.telephony.bot_socket import BotSocketLimits
 from signaling.telephony.g711 import decode_mulaw, encode_mulaw
 from signaling.telephony.line import LineRefusedError
 from signaling.telephony.mirror import MirrorEnd, attach_bot, run_mirror
@@ -239,6 +240,18 @@ async def test_a_bot_that_breaks_off_or_says_why_it_goes_is_told_of() -> None:
             "the bot closed the connection (1011: no model today)", failed=True
         )
         assert server.connections == 2
+
+
+async def test_a_bot_whose_messages_are_too_large_is_told_of() -> None:
+    async def shout(bot: Bot) -> None:
+        await bot.wait_started()
+        await bot.speak(tone(100_000))
+        await bot.hear("never")
+
+    limits = BotSocketLimits(max_message_bytes=100_000)
+    async with bot_server(shout) as server:
+        end = await attach(server.url, FakeLobby(), dialer(limits=limits))
+        assert end == MirrorEnd("a message was too large", failed=True)
 
 
 async def test_a_bot_that_does_not_read_is_closed_and_harms_nobody() -> None:

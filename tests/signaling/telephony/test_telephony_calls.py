@@ -101,6 +101,15 @@ async def test_a_call_ends_with_its_line(autojump_clock) -> None:
         assert calling.lobby.left == 1
 
 
+async def test_a_call_ends_when_its_line_takes_nothing_any_more(autojump_clock) -> None:
+    async with under_way() as calling:
+        line = await calling.start()
+        line.over = "the participant was removed"
+        calling.socket.put(media(tone(160)))
+        await calling.ended.wait()
+        assert calling.socket.closed == (CloseCode.NORMAL, "the participant was removed")
+
+
 async def test_a_line_is_given_back_when_the_caller_is_gone(autojump_clock) -> None:
     async with under_way() as calling:
         await calling.start()

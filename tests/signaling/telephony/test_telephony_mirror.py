@@ -239,6 +239,17 @@ async def test_keys_pressed_in_the_lobby_reach_the_bot(autojump_clock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_line_that_takes_nothing_any_more_ends_the_mirror(autojump_clock) -> None:
+    async with trio.open_nursery() as nursery:
+        mirrored = Mirrored(nursery)
+        mirrored.line.over = "the participant was removed"
+        mirrored.socket.put(mark("a"))
+        mirrored.socket.put(media(tone(160)))
+        await mirrored.ended.wait()
+        assert mirrored.end == MirrorEnd("the participant was removed", failed=False)
+        assert mirrored.socket.sent[-1]["event"] == "stop"
+
+
 async def test_a_bot_that_closes_ends_the_mirror(autojump_clock) -> None:
     async with trio.open_nursery() as nursery:
         mirrored = Mirrored(nursery)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signaling.telephony.twiml import connect_stream, refuse
+from signaling.telephony.twiml import connect_stream
 
 
 def parse(text: str) -> ET.Element:
@@ -46,10 +46,3 @@ def test_a_parameter_that_twilio_would_cut_is_refused() -> None:
     connect_stream("wss://a.example", {"a": "x" * 499})
     with pytest.raises(ValueError, match="longer than 500"):
         connect_stream("wss://a.example", {"a": "x" * 500})
-
-
-def test_a_call_is_refused_with_words_or_without() -> None:
-    assert [each.tag for each in parse(refuse())] == ["Reject"]
-    said = parse(refuse("busy <now> & later"))
-    assert [each.tag for each in said] == ["Say", "Hangup"]
-    assert said[0].text == "busy <now> & later"

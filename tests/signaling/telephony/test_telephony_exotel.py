@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phone_parts import tone
 from test_telephony_twilio import FIELDS
@@ -175,6 +175,7 @@ def test_pieces_keep_exotels_rules_and_lose_nothing(sizes: list[int]) -> None:
     assert given_bytes.startswith(got)
 
 
+@settings(max_examples=60)
 @given(st.lists(FIELDS.map(json.dumps) | st.text(max_size=20), max_size=6))
 def test_any_messages_are_events_or_faults(messages: list[str]) -> None:
     stream = started()

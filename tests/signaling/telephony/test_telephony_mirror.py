@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phone_parts import FakeLine, FakeSocket, tone
 from test_telephony_twilio import FIELDS
@@ -113,6 +113,7 @@ def test_what_a_bot_may_not_say_is_a_fault(message: str, what: str) -> None:
         MirroredStream(IDS, {}).receive(message)
 
 
+@settings(max_examples=60)
 @given(FIELDS.map(lambda fields: json.dumps({**fields, "streamSid": "MZ1"})) | st.text(max_size=20))
 def test_any_message_of_a_bot_is_an_event_or_a_fault(message: str) -> None:
     stream = MirroredStream(IDS, {})

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from phone_parts import tone
 
@@ -180,6 +180,7 @@ FIELDS = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(FIELDS.map(json.dumps) | st.text(max_size=20), max_size=6))
 def test_any_messages_are_events_or_faults(messages: list[str]) -> None:
     stream = started()

@@ -47,6 +47,9 @@ from signaling.storage import Store
 from signaling.storage.opening import open_store
 from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
+from signaling.telephony import OpenLine
+from signaling.telephony.bots import TwilioBots
+from signaling.telephony.routes import telephony_endpoints
 from signaling.tracing.tracer import Tracer, open_tracing
 from signaling.voices.mix import OpenMix
 from signaling.web_app import make_web_app
@@ -78,13 +81,15 @@ async def run_server(
     answerer: Answerer | None = None,
     bot_deadlines: Deadlines | None = None,
     open_mix: OpenMix | None = None,
+    open_line: OpenLine | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
     Cancelling ends it at once. A store and a token key that are given stand for those of the settings; an answerer
-    stands for the bots of lobbies, ``open_mix`` makes their mixers (None: there are none).
+    stands for the bots of lobbies; ``open_mix`` makes their mixers instead of the relay, and ``open_line`` the lines of
+    telephone calls.
 
     Raises, in exception groups: ListenError, relay.LocalProtocolError when a port or an address cannot be used,
     StoreOpenError, DataDirectoryError, TracingError, AdminTokenError, TokenKeyError, WebhookConfigurationError.
@@ -183,9 +188,12 @@ async def run_server(
                 nursery.start_soon(bots.run)
                 limits = _websocket_limits(settings)
                 clients = Endpoint("clients", WEBSOCKET_PATH.decode(), _connection_handler(service), limits)
-                front_door = _front_door(
-                    service, [clients, peer_path.endpoint(limits), eventing.feed, _bots_endpoint(service)]
-                )
+                endpoints = [clients, peer_path.endpoint(limits), eventing.feed, _bots_endpoint(service)]
+                if open_line is not None:
+                    endpoints += _telephony_endpoints(service, open_line)
+                    if settings.twilio_bots:
+                        await nursery.start(_twilio_bots(service, open_line).run)
+                front_door = _front_door(service, endpoints)
                 task_status.started(_running(settings, listener, service))
                 await front_door.run(
                     [listener], trio.Event() if stop is None else stop, stop_seconds=settings.stop_seconds
@@ -232,6 +240,25 @@ def _bots_endpoint(service: Service) -> Endpoint:
         companies=service.access.companies,
         counters=service.counters,
         limits=_websocket_limits(service.settings),
+    )
+
+
+def _telephony_endpoints(service: Service, open_line: OpenLine) -> tuple[Endpoint, ...]:
+    return telephony_endpoints(
+        service.settings,
+        open_line,
+        drain=service.drain,
+        counters=service.counters,
+        limits=_websocket_limits(service.settings),
+    )
+
+
+def _twilio_bots(service: Service, open_line: OpenLine) -> TwilioBots:
+    return TwilioBots(
+        service.bots,
+        open_line,
+        capacity=service.settings.twilio_bots,
+        failures=service.counters.failures,
     )
 
 

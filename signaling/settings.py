@@ -28,6 +28,7 @@ from signaling.configuration.fields import (
     network,
     service,
     storage,
+    telephony,
 )
 from signaling.configuration.sources import DEFAULT_FILE, ENVIRONMENT_FILE, Given, gather, validate
 
@@ -36,6 +37,7 @@ __all__ = [
     "IceServer",
     "Settings",
     "SettingsError",
+    "TelephoneNumber",
     "WebhookTarget",
     "load_settings",
     "load_with_sources",
@@ -50,6 +52,10 @@ DATABASE_FILE = "relay.sqlite3"
 TOKEN_SECRET_BYTES = 32
 ADMIN_TOKEN_LENGTH = 16
 WEBHOOK_SECRET_LENGTH = 16
+TWILIO_TOKEN_LENGTH = 16
+EXOTEL_PASSWORD_LENGTH = 8
+#: Where calls meet that nothing else sends elsewhere.
+DEFAULT_PHONE_LOBBY = "phone"
 
 _DAYS = "a number of days from 1 to 36500, or 0: for ever"
 _SECONDS = "seconds from 0 to 3600"
@@ -93,6 +99,22 @@ class WebhookTarget(Table):
     @classmethod
     def _url(cls, value: str) -> str:
         return _web_url(value)
+
+
+class TelephoneNumber(Table):
+    """A number that is called, and where its calls go."""
+
+    number: str = Field(
+        pattern=r"^\+?[0-9]{3,15}$",
+        description="the called number as the provider writes it, such as +18005551212",
+        examples=["+18005551212"],
+    )
+    lobby: str = Field(
+        min_length=1,
+        max_length=64,
+        description="the lobby that its calls go to",
+        examples=["support"],
+    )
 
 
 class Settings(BaseModel):
@@ -301,6 +323,53 @@ class Settings(BaseModel):
         examples=["http://localhost:4318"],
     )
 
+    telephony_public_url: str | None = telephony(
+        None,
+        "where providers of telephony reach this server: what they sign, and where they are sent",
+        "a URL such as https://relay.example.org, with a path if a proxy takes one away",
+        unset="https:// and the host that the request names",
+        examples=["https://relay.example.org"],
+    )
+    telephony_lobby: str = telephony(
+        DEFAULT_PHONE_LOBBY,
+        "the lobby of calls to numbers that telephony_numbers does not name",
+        "a name of 1 to 64 characters; {to} and {from} in it stand for the called and the calling number",
+    )
+    telephony_numbers: tuple[TelephoneNumber, ...] = telephony(
+        (),
+        "lobbies of certain called numbers",
+        "tables with number and lobby (JSON in the environment)",
+        unset="all calls go to telephony_lobby",
+    )
+    twilio_auth_token: SecretStr | None = telephony(
+        None,
+        "the auth token of the Twilio account, with which Twilio signs its requests",
+        f"at least {TWILIO_TOKEN_LENGTH} characters: what Twilio's console calls the auth token",
+        unset="calls by Twilio are refused",
+        min_length=TWILIO_TOKEN_LENGTH,
+    )
+    exotel_user: str = telephony(
+        "exotel",
+        "the user name in the address that Exotel is given",
+        "1 to 64 letters, digits, underscores or dashes",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+    )
+    exotel_password: SecretStr | None = telephony(
+        None,
+        "the password in the address that Exotel is given",
+        f"at least {EXOTEL_PASSWORD_LENGTH} characters",
+        unset="calls by Exotel are refused",
+        min_length=EXOTEL_PASSWORD_LENGTH,
+    )
+
+    twilio_bots: int = telephony(
+        0,
+        "bots written for Twilio Media Streams that may be in lobbies at once",
+        "a number of bots from 0 to 1000 (0: none are taken)",
+        ge=0,
+        le=1000,
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = log(
         "info", "what is logged", "debug, info, warning or error"
     )
@@ -375,6 +444,24 @@ class Settings(BaseModel):
     @classmethod
     def _endpoint(cls, value: str | None) -> str | None:
         return None if value is None else _web_url(value)
+
+    @field_validator("telephony_public_url")
+    @classmethod
+    def _public_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(_web_url(value))
+        if parts.query or parts.fragment or parts.username is not None:
+            raise ValueError
+        return value.rstrip("/")
+
+    @field_validator("telephony_lobby")
+    @classmethod
+    def _lobby_template(cls, value: str) -> str:
+        plain = value.replace("{to}", "").replace("{from}", "")
+        if not value.strip() or len(value) > 64 or "{" in plain or "}" in plain:
+            raise ValueError
+        return value
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -17,6 +17,7 @@ from signaling.api import Entry, add_api
 from signaling.problems import MEDIA_TYPE, problem
 from signaling.report import Service
 from signaling.request_head import WEBSOCKET_PATH
+from signaling.telephony.routes import telephony_router
 from signaling.version import SERVER_NAME, server_version
 
 STATIC_FILES = Path(__file__).parent / "web" / "static"
@@ -45,6 +46,7 @@ def make_web_app(service: Service) -> ASGIApp:
         openapi_url="/api/openapi.json",
     )
     add_api(app, service)
+    app.include_router(telephony_router(service.settings, service.drain))
 
     @app.get(WEBSOCKET_PATH.decode(), include_in_schema=False)
     async def not_an_upgrade() -> Response:

@@ -182,7 +182,8 @@ class WebSocket:
         """End the connection from our side: last words, close frame. Only the first call counts."""
         if self._ended is not None:
             return
-        last_words = [] if code == CloseCode.NORMAL else [text_frame(self._dialect.closing(reason))]
+        words = "" if code == CloseCode.NORMAL else self._dialect.closing(reason)
+        last_words = [text_frame(words)] if words else []
         last_words.append(self._protocol.send(CloseConnection(code=int(code), reason=reason or None)))
         self._end(Ended(int(code), reason, by_client=False), *last_words, discard=discard)
         self._handler_scope.cancel()
@@ -339,7 +340,8 @@ class WebSocket:
         """Answer before the rest has come; what does come is not kept."""
         limit = self._limits.max_message_bytes
         text = f"the message is longer than the limit of {limit} bytes"
-        self.send(self._dialect.error(ErrorCode.TOO_LARGE, text))
+        if words := self._dialect.error(ErrorCode.TOO_LARGE, text):
+            self.send(words)
         self.close(CloseCode.TOO_LARGE, f"the message exceeds the maximum message size of {limit} bytes")
         raise Disconnected
 

@@ -23,6 +23,7 @@ class Group(StrEnum):
     ACCESS = "Access"
     STORAGE = "Storage"
     SERVICES = "Other services"
+    TELEPHONY = "Telephony"
     LOGS = "Logs"
 
 
@@ -93,6 +94,7 @@ limit = partial(setting, Group.LIMITS)
 access = partial(setting, Group.ACCESS)
 storage = partial(setting, Group.STORAGE)
 service = partial(setting, Group.SERVICES)
+telephony = partial(setting, Group.TELEPHONY)
 log = partial(setting, Group.LOGS)
 
 

@@ -12,6 +12,7 @@ from signaling.peer_path import Answerer
 from signaling.server import RunningServer, run_server
 from signaling.settings import load_settings
 from signaling.storage import Store
+from signaling.telephony import OpenLine
 from signaling.voices.mix import OpenMix
 
 #: Loading the kernels takes a second; compiling them, once a machine, a minute or two.
@@ -26,6 +27,7 @@ async def running_server(
     answerer: Answerer | None = None,
     bot_deadlines: Deadlines | None = None,
     open_mix: OpenMix | None = None,
+    open_line: OpenLine | None = None,
     **settings: object,
 ) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
@@ -52,6 +54,7 @@ async def running_server(
                     answerer=answerer,
                     bot_deadlines=bot_deadlines,
                     open_mix=open_mix,
+                    open_line=open_line,
                     stop=stop,
                 )
             )

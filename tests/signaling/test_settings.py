@@ -318,4 +318,7 @@ def test_no_secret_has_a_flag() -> None:
         "token_secret",
         "ice_servers",
         "webhooks",
+        "telephony_numbers",
+        "twilio_auth_token",
+        "exotel_password",
     }

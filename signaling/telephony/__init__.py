@@ -1,0 +1,5 @@
+"""Phone calls in lobbies (Twilio, Exotel), and bots written for Twilio in lobbies; see docs/telephony.md."""
+
+from signaling.telephony.line import AudioLine, LineClosed, LineRefusedError, OpenLine
+
+__all__ = ["AudioLine", "LineClosed", "LineRefusedError", "OpenLine"]

@@ -275,7 +275,7 @@ class Connection:
 
         ``sound``: PCM of one channel, as bytes (signed 16 bit little-endian) or an array (int16, or floats from -1 to 1), of any length; or
         an iterable or async iterable of those, which is read in the background, 10 s ahead of what is heard at most. ``rate``: samples a
-        second. What is played while something else still is, is heard after that. ``interruptible``: who speaks meanwhile
+        second, any from 4,000 to 192,000. What is played while something else still is, is heard after that. ``interruptible``: who speaks meanwhile
         interrupts it, on those terms.
 
         Raises: ValueError and TypeError for samples that are none (of an iterable's, ``Playout.wait`` tells); ProtocolError when the relay
@@ -418,9 +418,9 @@ class Connection:
             if not self._listening.receive(message) and not self._playing.receive(message):
                 self._events.put_nowait(message)
         elif self._restoring and isinstance(message, Resumed):
-            mine, others = set(message.audio_streams), self._playing.numbers
-            self._listening.resumed(mine - others)
-            self._playing.resumed(mine)
+            streams = set(message.audio_streams)
+            self._listening.resumed(streams.difference(self._playing.numbers))
+            self._playing.resumed(streams)
             self._events.put_nowait(
                 Reconnected(
                     resumed=True,

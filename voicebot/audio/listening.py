@@ -20,11 +20,11 @@ from signaling.messages import (
     ServerMessage,
 )
 from voicebot.audio.carrier import AudioCarrier
+from voicebot.audio.pcm import RATES
 from voicebot.audio.speakers import Arrivals, Speakers
 from voicebot.audio.stream import AudioStream, Source
 from voicebot.errors import ConnectionLostError, ProtocolError, VoicebotError
 
-RATES = (8000, 16000, 24000, 32000, 48000)
 FRAME_MS = (20, 40, 60, 100)
 
 #: How a stream ended: by its reader; because the connection is another one now.
@@ -131,7 +131,8 @@ class Listening:
     def renewed(self) -> None:
         """The session is a new one: nothing goes on, and all is asked for again."""
         self._unwanted.clear()
-        for reader in [*self._sources.values(), *self._subscriptions.values()]:
+        readers: list[Source | Arrivals] = [*self._sources.values(), *self._subscriptions.values()]
+        for reader in readers:
             self._lose(reader)
 
     def close(self, error: VoicebotError) -> None:

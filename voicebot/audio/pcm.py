@@ -1,6 +1,6 @@
 """What can be played, and how it becomes pieces of PCM of a good size. No tasks, no I/O of its own."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 
 import numpy as np
@@ -8,12 +8,16 @@ import trio
 from numpy.typing import NDArray
 
 from voicebot.audio.frame import BYTES_A_SAMPLE
+from voicebot.audio.resampler import Resampler
 
 #: Bytes are signed 16 bit little-endian, one channel; arrays have one dimension, and are int16, or floats from -1 to 1.
 Samples = bytes | bytearray | memoryview | NDArray[np.int16] | NDArray[np.float32]
 #: What ``Connection.play`` takes: samples, or any iterable of them, such as what a speech synthesizer yields as it goes.
 Sound = Samples | Iterable[Samples] | AsyncIterable[Samples]
 
+#: What the relay speaks, in samples a second.
+RATES = (8000, 16000, 24000, 32000, 48000)
+LOWEST_RATE, HIGHEST_RATE = 4000, 192_000
 #: A frame of the relay: fewer samples than that are not worth a message.
 SHORTEST_MS = 20
 #: Longer ones would hold up other messages of the connection; 200 ms are 19 KB at 48 kHz.
@@ -62,7 +66,35 @@ def check_even(length: int) -> None:
         )
 
 
-async def pieces_of(sound: Sound, rate: int) -> AsyncIterator[bytes]:
+def relay_rate(rate: int) -> int:
+    """Return the rate at which the relay is given samples of this one: the next higher that it speaks.
+
+    Raises: ValueError.
+    """
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise ValueError(
+            f"rate must be between {LOWEST_RATE} and {HIGHEST_RATE} samples a second, not {rate!r}"
+        )
+    return next((each for each in RATES if each >= rate), RATES[-1])
+
+
+async def relay_pieces_of(sound: Sound, rate: int) -> AsyncGenerator[bytes, None]:
+    """Yield the pieces of a sound at the rate that ``relay_rate`` says.
+
+    Raises: as ``pieces_of``.
+    """
+    to_rate = relay_rate(rate)
+    resampler = None if to_rate == rate else Resampler(rate, to_rate)
+    async with aclosing(pieces_of(sound, rate)) as pieces:
+        async for piece in pieces:
+            pcm = piece if resampler is None else resampler.resample(np.frombuffer(piece, "<i2")).tobytes()
+            if pcm:
+                yield pcm
+    if resampler is not None:
+        yield resampler.flush().tobytes()
+
+
+async def pieces_of(sound: Sound, rate: int) -> AsyncGenerator[bytes, None]:
     """Yield a sound in pieces of 20 to 200 ms; only the last may be shorter.
 
     Where pieces of bytes are cut does not matter: half a sample is kept for the next. An iterable is closed when this is.
@@ -87,7 +119,7 @@ async def pieces_of(sound: Sound, rate: int) -> AsyncIterator[bytes]:
         yield waiting
 
 
-async def _samples_of(sound: Sound) -> AsyncIterator[Samples]:
+async def _samples_of(sound: Sound) -> AsyncGenerator[Samples, None]:
     if isinstance(sound, bytes | bytearray | memoryview | np.ndarray):
         yield sound
     elif isinstance(sound, AsyncIterable):

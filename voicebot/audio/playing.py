@@ -23,7 +23,7 @@ from signaling.messages import (
 from voicebot.audio.carrier import AudioCarrier
 from voicebot.audio.frame import BYTES_A_SAMPLE
 from voicebot.audio.gain import PlayGain
-from voicebot.audio.pcm import Sound, check_even, is_whole, pieces_of, to_pcm
+from voicebot.audio.pcm import Sound, check_even, is_whole, relay_pieces_of, relay_rate, to_pcm
 from voicebot.audio.playout import CLEARED, DONE, FAILED, LOST, Playout, PlayoutEnded, PlayoutError
 from voicebot.errors import ConnectionLostError, ProtocolError, VoicebotError
 
@@ -79,10 +79,11 @@ class Playing:
         if is_whole(sound):
             sound = to_pcm(sound)  # type: ignore[arg-type] # as `is_whole` has seen
             check_even(len(sound))
-        job = _Job(Playout(rate, to), sound)
+        message = PlayOpen.model_validate({"rate": relay_rate(rate), "to": to})
+        job = _Job(Playout(rate, to, message.rate), sound)
         self._jobs.append(job)
         # In a task of its own: a request whose sender is cancelled takes effect all the same, and must be undone.
-        self._tasks.start_soon(self._run, job)
+        self._tasks.start_soon(self._run, job, message)
         try:
             await job.opened.wait()
         except trio.Cancelled:
@@ -147,16 +148,15 @@ class Playing:
         for job in list(self._jobs):
             self._end(job, LOST)
 
-    async def _run(self, job: _Job) -> None:
+    async def _run(self, job: _Job, message: PlayOpen) -> None:
         def adopt(reply: ServerMessage) -> None:
             assert isinstance(reply, PlayOpened)
             job.number = reply.stream
             if not job.playout.done:
                 self._numbered[reply.stream] = job
 
-        playout = job.playout
         try:
-            await self._carrier.request(PlayOpen(rate=playout.rate, to=playout.to), on_reply=adopt)
+            await self._carrier.request(message, on_reply=adopt)
         except VoicebotError as error:
             job.refusal = error
             self._end(job, FAILED)
@@ -174,7 +174,7 @@ class Playing:
     async def _feed(self, job: _Job) -> None:
         playout = job.playout
         try:
-            async with aclosing(pieces_of(job.sound, playout.rate)) as pieces:
+            async with aclosing(relay_pieces_of(job.sound, playout.rate)) as pieces:
                 async for piece in pieces:
                     await playout.wait_ahead(AHEAD_MS)
                     await self._send(job, piece)

@@ -27,9 +27,10 @@ class Playout:
     It is heard when those that were begun before it are over. Its end is also told by the event ``PlayoutEnded``.
     """
 
-    def __init__(self, rate: int, to: str | None) -> None:
-        #: Samples a second.
+    def __init__(self, rate: int, to: str | None, relay_rate: int) -> None:
+        #: Samples a second, as it was given.
         self.rate = rate
+        self._relay_rate = relay_rate
         #: Who alone hears it, by participant id; None: all.
         self.to = to
         #: How much of it has been heard, as the relay last told: every 100 ms while it is heard, and exactly at the end.
@@ -41,7 +42,7 @@ class Playout:
         self.interrupted_by: str | None = None
         #: Why it failed.
         self.error: VoicebotError | None = None
-        #: How many samples the relay was given.
+        #: How many samples the relay was given, at the relay's rate.
         self.sent_samples = 0
         self._sent_all = False
         self._moved = trio.Event()
@@ -64,7 +65,7 @@ class Playout:
     @property
     def sent_ms(self) -> float:
         """How much of it the relay was given."""
-        return self.sent_samples * 1000 / self.rate
+        return self.sent_samples * 1000 / self._relay_rate
 
     @property
     def sent_all(self) -> bool:

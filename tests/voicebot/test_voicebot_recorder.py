@@ -1,6 +1,6 @@
 """The bot that records: files that begin together, are whole at any time, and say why when they cannot be. Fake lobby, virtual time."""
 
-import os
+import subprocess
 import sys
 import wave
 from collections.abc import Iterator
@@ -164,18 +164,27 @@ async def test_a_disk_that_is_full_ends_the_recording_with_its_reason(
         await record()
 
 
-@pytest.mark.parametrize(("kind", "read"), [(WavFile, read_wav), (OggFile, read_ogg)])
-def test_what_was_written_is_there_when_the_program_dies(tmp_path: Path, kind: type, read) -> None:
-    pid = os.fork()
-    if not pid:
-        file = kind(tmp_path / "a", RATE)
-        for _ in range(20):
-            file.write(np.frombuffer(tone(440, 0.5), "<i2"))
-        os._exit(0)  # without closing anything
-    assert os.waitpid(pid, 0)[1] == 0
-    samples = read(tmp_path / "a")
-    assert len(samples) / RATE == pytest.approx(10, abs=1.1)
-    assert where(samples)[1] > 8.5
+DYING = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from voicebot.recording_files import OggFile, WavFile
+from voicebot.testing import tone
+for kind in (WavFile, OggFile):
+    file = kind(Path(sys.argv[1]) / kind.__name__, 16000)
+    for _ in range(20):
+        file.write(np.frombuffer(tone(440, 0.5), "<i2"))
+os._exit(3)  # without closing anything
+"""
+
+
+def test_what_was_written_is_there_when_the_program_dies(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path)], check=False)
+    assert done.returncode == 3
+    for name, read in (("WavFile", read_wav), ("OggFile", read_ogg)):
+        samples = read(tmp_path / name)
+        assert len(samples) / RATE == pytest.approx(10, abs=1.1)
+        assert where(samples)[1] > 8.5
 
 
 @pytest.mark.parametrize("kind", [WavFile, OggFile])

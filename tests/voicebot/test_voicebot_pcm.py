@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voicebot.audio.pcm import RATES, pieces_of, relay_pieces_of, relay_rate
@@ -46,6 +46,7 @@ def test_resampler_lets_nothing_through_that_the_lower_rate_cannot_hold() -> Non
     assert np.abs(samples.astype(int))[200:-200].max() < 10
 
 
+@settings(deadline=None)
 @given(
     cuts=st.lists(st.integers(0, 2000), max_size=6),
     rates=st.sampled_from([(22050, 24000), (48000, 16000), (4000, 8000), (44101, 48000)]),

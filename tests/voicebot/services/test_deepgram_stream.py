@@ -1,6 +1,6 @@
 """Speech to text through outages: a Deepgram of our own at the far end, mostly in virtual time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -29,6 +29,13 @@ SETTINGS = DeepgramSettings(key=ApiKey(KEY), base_url="ws://deepgram.example")
 STEADY = Backoff(initial_s=1, factor=2, maximum_s=8, jitter=0, attempts=None)
 
 
+def frames(pcm: bytes) -> Iterator[bytes]:
+    """Cut audio into frames of 20 ms."""
+    size = RATE // 50 * 2
+    for at in range(0, len(pcm), size):
+        yield pcm[at : at + size]
+
+
 class Speaker:
     """Feeds a stream at the pace of speech; its clock goes on whether it speaks or not."""
 
@@ -37,12 +44,13 @@ class Speaker:
         self.timestamp = 0
 
     async def say(self, text: str, *, pause_ms: int = 0) -> None:
-        pcm = speech(text, rate=RATE, pause_ms=pause_ms)
-        frame_bytes = RATE // 50 * 2
-        for at in range(0, len(pcm), frame_bytes):
+        for frame in frames(speech(text, rate=RATE, pause_ms=pause_ms)):
             await trio.sleep(0.02)
-            self.stream.feed(pcm[at : at + frame_bytes], self.timestamp)
-            self.timestamp += frame_bytes // 2
+            self.feed(frame)
+
+    def feed(self, frame: bytes) -> None:
+        self.stream.feed(frame, self.timestamp)
+        self.timestamp += len(frame) // 2
 
     def skip(self, seconds: float) -> None:
         self.timestamp += round(seconds * RATE)
@@ -83,10 +91,10 @@ async def test_turns_over_a_real_socket() -> None:
     with trio.fail_after(10):
         async with open_deepgram() as server:
             settings = replace(SETTINGS, base_url=await server.host.listen())
-            async with transcribing(server, settings) as (stream, _):
+            async with transcribing(server, settings) as (stream, speaker):
                 # Said while the connection is being opened, and not lost.
-                stream.feed(speech("one two three .", rate=RATE), 0)
-                stream.feed(speech("four . five", rate=RATE), round(1.1 * RATE))
+                for frame in frames(speech("one two three . four . five", rate=RATE)):
+                    speaker.feed(frame)
                 first, second = await next_turn(stream), await next_turn(stream)
                 assert (first.text, second.text) == ("one two three", "four")
                 times = [first.start_ms, first.end_ms, second.start_ms, second.end_ms]

@@ -11,8 +11,9 @@ The environment is not looked at (no proxies, no netrc). Redirects are not follo
 import json
 import random
 import ssl
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import TracebackType
@@ -32,7 +33,7 @@ from voicebot.services.errors import (
     ServiceUnavailableError,
 )
 from voicebot.services.recovery import Trial
-from voicebot.services.server_sent_events import EventStreamParser
+from voicebot.services.server_sent_events import MAX_EVENT_LENGTH, EventStreamParser
 from voicebot.services.service_socket import MAX_REASON_LENGTH, RETRYABLE_STATUSES
 
 SERVICE = "the chat service"
@@ -175,9 +176,11 @@ class ChatClient:
             async with self._http.stream("POST", self._url, json=self._request(messages)) as response:
                 if response.status_code != httpx.codes.OK:
                     raise await self._refusal(response)
-                pieces = Pieces(_read(response), trial)
-                async with aclosing(pieces):
+                pieces = Pieces(response, trial)
+                try:
                     yield pieces
+                finally:
+                    await pieces.aclose()
         except httpx.TransportError as error:
             trial.fail()
             raise ServiceUnavailableError(SERVICE, _explain(error)) from None
@@ -203,7 +206,8 @@ class ChatClient:
         request: dict[str, Any] = {
             "model": settings.model,
             "messages": [{"role": each.role, "content": each.text} for each in messages],
-            "max_tokens": settings.max_tokens,
+            # OpenAI's newer models know the newer name only, the others mostly the older one.
+            "max_completion_tokens" if settings.base_url == BASE_URL else "max_tokens": settings.max_tokens,
             "stream": True,
         }
         if settings.temperature is not None:
@@ -212,10 +216,14 @@ class ChatClient:
 
     async def _refusal(self, response: httpx.Response) -> ServiceError:
         body = b""
-        async for more in response.aiter_bytes():
-            body += more
-            if len(body) > MAX_ERROR_BYTES:
-                break
+        received = response.aiter_bytes()
+        try:
+            async for more in received:
+                body += more
+                if len(body) > MAX_ERROR_BYTES:
+                    break
+        finally:
+            await _discard(received)
         said = _error_text(body)
         if self._settings.key is not None:
             said = self._settings.key.redact(said)
@@ -230,9 +238,14 @@ class ChatClient:
 class Pieces:
     """The answer as it is written; an async iterator of text."""
 
-    def __init__(self, pieces: AsyncGenerator[tuple[str, str], None], trial: Trial) -> None:
-        self._pieces = pieces
+    def __init__(self, response: httpx.Response, trial: Trial) -> None:
+        self._received = response.aiter_bytes()
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        #: None for a service that does not stream.
+        self._parser = None if kind == "application/json" else EventStreamParser(SERVICE)
         self._trial = trial
+        self._waiting: deque[str] = deque()
+        self._done = False
         #: Why it ended, in the service's words; empty before that.
         self.finish_reason = ""
 
@@ -240,44 +253,56 @@ class Pieces:
         return self
 
     async def __anext__(self) -> str:
-        while True:
-            try:
-                text, reason = await anext(self._pieces)
-            except StopAsyncIteration:
-                self._trial.succeed()
-                raise
-            self.finish_reason = reason or self.finish_reason
-            if text:
-                self._trial.succeed()
-                return text
+        while not self._waiting and not self._done:
+            await self._read()
+        self._trial.succeed()
+        if not self._waiting:
+            raise StopAsyncIteration
+        return self._waiting.popleft()
 
     async def aclose(self) -> None:
         """Read no more."""
-        await self._pieces.aclose()
+        self._done = True
+        self._waiting.clear()
+        await _discard(self._received)
 
-
-async def _read(response: httpx.Response) -> AsyncGenerator[tuple[str, str], None]:
-    """Yield pieces of text, and why the answer ended."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":  # it does not stream
-        yield _piece(await _whole(response.aiter_bytes()), "message")
-        return
-    parser = EventStreamParser(SERVICE)
-    async for received in response.aiter_bytes():
-        for event in parser.feed(received):
+    async def _read(self) -> None:
+        if self._parser is None:
+            self._take(await self._read_whole(), "message")
+            self._done = True
+            return
+        try:
+            received = await anext(self._received)
+        except StopAsyncIteration:
+            raise ServiceUnavailableError(SERVICE, "broke off in the middle of its answer") from None
+        for event in self._parser.feed(received):
             if event.data.strip() == "[DONE]":
+                self._done = True
                 return
-            yield _piece(event.data, "delta")
-    raise ServiceUnavailableError(SERVICE, "broke off in the middle of its answer")
+            self._take(event.data, "delta")
+
+    async def _read_whole(self) -> str:
+        body = b""
+        async for more in self._received:
+            body += more
+            if len(body) > MAX_EVENT_LENGTH:
+                raise ServiceFormatError(SERVICE, "sent an answer of more than a megabyte")
+        return body.decode(errors="replace")
+
+    def _take(self, text_untrusted: str, where: str) -> None:
+        text, reason = _piece(text_untrusted, where)
+        self.finish_reason = reason or self.finish_reason
+        if text:
+            self._waiting.append(text)
 
 
-async def _whole(received: AsyncIterator[bytes]) -> str:
-    body = b""
-    async for more in received:
-        body += more
-        if len(body) > 64 * MAX_ERROR_BYTES:
-            raise ServiceFormatError(SERVICE, "sent an answer of more than a megabyte")
-    return body.decode(errors="replace")
+async def _discard(received: AsyncIterator[bytes]) -> None:
+    """End the reading of a body. httpx has generators within generators: left alone, the inner ones are never closed."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        with suppress(httpx.HTTPError, httpx.StreamError):
+            async for _ in received:
+                pass
 
 
 def _piece(text_untrusted: str, where: str) -> tuple[str, str]:

@@ -5,7 +5,13 @@
         async for event in connection.events():
             ...
 
-Media is the caller's own (aiortc, for instance): ``Connection.offer`` carries its descriptions. To hear a lobby, offer as many
+Sound comes and goes as samples, over the same connection::
+
+    async for frame in connection.mixed(rate=16000): ...     # or `participant(id)`, or `speakers()`
+    playout = await connection.play(pcm, rate=24000, interruptible=True)
+    await playout.wait()
+
+WebRTC is the caller's own (aiortc, for instance): ``Connection.offer`` carries its descriptions. To hear a lobby that way, offer as many
 ``recvonly`` audio sections as ``connection.lobby.audio_slots`` says and name them in ``listen``: whoever speaks is heard there, and
 nobody who comes or goes needs another offer. Single tracks are taken by name with ``subscribe``.
 
@@ -14,6 +20,17 @@ A bot that is started when a relay's users ask for it is a ``Bot``, run by a ``P
 The messages themselves are in ``signaling.messages``.
 """
 
+from voicebot.audio import (
+    AudioFrame,
+    AudioStream,
+    BargeIn,
+    Playout,
+    PlayoutEnded,
+    PlayoutError,
+    Samples,
+    Sound,
+    Speakers,
+)
 from voicebot.backoff import Backoff
 from voicebot.bot import Assignment, Bot, UnansweredError
 from voicebot.bot_runner import BotRunner
@@ -34,7 +51,10 @@ from voicebot.roster import Roster
 
 __all__ = [
     "Assignment",
+    "AudioFrame",
+    "AudioStream",
     "Backoff",
+    "BargeIn",
     "Bot",
     "BotRunner",
     "ChatBot",
@@ -45,11 +65,17 @@ __all__ = [
     "Disconnected",
     "Event",
     "EventsDropped",
+    "Playout",
+    "PlayoutEnded",
+    "PlayoutError",
     "ProtocolError",
     "Provider",
     "Reconnected",
     "RequestTimeoutError",
     "Roster",
+    "Samples",
+    "Sound",
+    "Speakers",
     "Timeouts",
     "UnansweredError",
     "VoicebotError",

@@ -10,6 +10,7 @@ import trio
 
 from signaling.messages import (
     Answer,
+    AudioFrameWire,
     Candidate,
     ChatHistory,
     ChatPage,
@@ -29,6 +30,7 @@ from signaling.messages import (
     Participant,
     Ping,
     Pong,
+    Press,
     PublishRequest,
     Resume,
     Resumed,
@@ -42,10 +44,19 @@ from signaling.messages import (
     Unsubscribed,
     Welcome,
 )
+from voicebot.audio.barge_in import BargeIn
+from voicebot.audio.guard import Guard
+from voicebot.audio.listening import Listening
+from voicebot.audio.pcm import Sound
+from voicebot.audio.playing import Playing
+from voicebot.audio.playout import Playout
+from voicebot.audio.speakers import Speakers
+from voicebot.audio.stream import AudioStream
 from voicebot.backoff import Backoff
 from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError, RequestTimeoutError
 from voicebot.events import Disconnected, Event, EventQueue, Reconnected
 from voicebot.link import Link, Loss, Timeouts, open_link
+from voicebot.replies import OnReply
 from voicebot.roster import Roster
 from voicebot.stream import OpenStream, WebSocketUrl
 
@@ -82,6 +93,7 @@ class Connection:
         timeouts: Timeouts,
         backoff: Backoff | None,
         event_queue_length: int,
+        tasks: trio.Nursery,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._url = url
@@ -100,6 +112,9 @@ class Connection:
         self._links = 0
         self._failed_attempts = 0
         self._unreadable_frames = 0
+        self._listening = Listening(self, tasks)
+        self._playing = Playing(self, tasks, self._events.put_nowait)
+        self._guard = Guard(self._listening, self._playing, tasks, self._is_bot)
         #: The latest greeting of the server: its limits, and how long a session can be resumed.
         self.welcome: Welcome
         #: The session's id, as it is in the server's log.
@@ -116,6 +131,11 @@ class Connection:
     def connected(self) -> bool:
         """Whether there is a WebSocket right now."""
         return self._link is not None and not self._link.lost
+
+    @property
+    def ended(self) -> bool:
+        """Whether the connection is lost for good."""
+        return self._ended is not None
 
     def statistics(self) -> ConnectionStatistics:
         """Return the counters as they are now."""
@@ -223,15 +243,85 @@ class Connection:
         """Ask the server for a sign of life."""
         return await self._ask(Ping(), Pong)
 
-    async def request(self, message: ClientMessage, *, timeout_s: float | None = None) -> ServerMessage:
+    def mixed(self, *, rate: int = 16000, frame_ms: int = 20) -> AudioStream:
+        """Return the sound of the lobby, everybody but oneself together: ``async for frame in bot.mixed(): ...``.
+
+        ``rate`` is 8000, 16000, 24000, 32000 or 48000 samples a second; ``frame_ms`` 20, 40, 60 or 100.
+
+        Raises: ValueError.
+        """
+        return self._listening.mixed(rate=rate, frame_ms=frame_ms)
+
+    def participant(self, participant_id: str, *, rate: int = 16000, frame_ms: int = 20) -> AudioStream:
+        """Return the sound of one participant alone; the rest as ``mixed``."""
+        return self._listening.participant(participant_id, rate=rate, frame_ms=frame_ms)
+
+    def speakers(self, *, rate: int = 16000, frame_ms: int = 20) -> Speakers:
+        """Return a stream for each participant, as they are first heard; the rest as ``mixed``.
+
+        ``async for stream in bot.speakers(): nursery.start_soon(listen, stream)``
+        """
+        return self._listening.speakers(rate=rate, frame_ms=frame_ms)
+
+    async def play(
+        self,
+        sound: Sound,
+        *,
+        rate: int = 24000,
+        to: str | None = None,
+        interruptible: BargeIn | bool = False,
+    ) -> Playout:
+        """Say something to the lobby, or ``to`` one participant alone; return once the relay will take it.
+
+        ``sound``: PCM of one channel, as bytes (signed 16 bit little-endian) or an array (int16, or floats from -1 to 1), of any length; or
+        an iterable or async iterable of those, which is read in the background, 10 s ahead of what is heard at most. ``rate``: samples a
+        second, any from 4,000 to 192,000. What is played while something else still is, is heard after that. ``interruptible``: who speaks meanwhile
+        interrupts it, on those terms.
+
+        Raises: ValueError and TypeError for samples that are none (of an iterable's, ``Playout.wait`` tells); ProtocolError when the relay
+        refuses; ConnectionLostError.
+        """
+        playout = await self._playing.play(sound, rate=rate, to=to)
+        if interruptible:
+            self._guard.add(playout, interruptible if isinstance(interruptible, BargeIn) else BargeIn())
+        return playout
+
+    async def clear(self) -> float:
+        """Be silent at once: all that is being said, or waits to be, is over. Nothing is heard any more 20 ms later.
+
+        Returns: how much has been heard of what was being said, in ms, as the relay counted it; 0 when nothing was.
+        """
+        return await self._playing.clear()
+
+    async def set_gain(self, gain_db: float) -> bool:
+        """Be louder or quieter by so much from now on, what is under way included; False: this relay cannot do it."""
+        return await self._playing.set_gain(gain_db)
+
+    async def press(self, digit: str) -> Ok:
+        """Press a key of a telephone: 0 to 9, ``*``, ``#``, A to D. The lobby gets the event ``Dtmf``."""
+        return await self._ask(Press(digit=digit), Ok)
+
+    async def send_audio(self, frame: bytes) -> None:
+        """Send a binary frame (``signaling/messages/audio_frames.py``), on the next WebSocket if there is none; ``play`` does it.
+
+        Raises: ConnectionLostError.
+        """
+        link = await self._wait_link()
+        await link.send_audio(frame)
+
+    async def request(
+        self, message: ClientMessage, *, timeout_s: float | None = None, on_reply: OnReply | None = None
+    ) -> ServerMessage:
         """Send any request and wait for its reply, which is of the type that ``REPLIES`` names for it.
+
+        ``on_reply`` is called with it at its place in the order of arrival.
 
         Raises: ProtocolError when the server refuses, RequestTimeoutError, ConnectionLostError.
         """
         patience_s = self._timeouts.request_s if timeout_s is None else timeout_s
         with trio.move_on_after(patience_s):
             link = await self._wait_link()
-            return await link.request(message)
+            return await link.request(message, on_reply=on_reply)
         raise RequestTimeoutError(f"no reply to `{message.type}` within {patience_s:g} s")
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -239,17 +329,22 @@ class Connection:
 
         Raises: ConnectError from the first attempt, and nothing after that: the loss ends requests and events.
         """
-        async with self._open() as link:
-            self._resume_token = link.welcome.resume_token
-            self.session_id = link.welcome.session_id
-            self._adopt(link)
-            task_status.started()
-            loss = await self._wait_loss(link)
-        if self._may_return(loss):
-            loss = await self._return_until_given_up(loss)
-        self._ended = loss
-        self._notify()
-        self._events.close(loss.error())
+        loss = Loss("closed by this client")
+        try:
+            async with self._open() as link:
+                self._resume_token = link.welcome.resume_token
+                self.session_id = link.welcome.session_id
+                self._adopt(link)
+                task_status.started()
+                loss = await self._wait_loss(link)
+            if self._may_return(loss):
+                loss = await self._return_until_given_up(loss)
+        finally:
+            self._ended = loss
+            self._notify()
+            self._playing.close()
+            self._listening.close(loss.error())
+            self._events.close(loss.error())
 
     async def _return_until_given_up(self, loss: Loss) -> Loss:
         assert self._backoff is not None
@@ -292,6 +387,7 @@ class Connection:
                 if error.code != ErrorCode.RESUME_FAILED:
                     raise
                 if lobby is None or me is None:
+                    self._renew_audio()
                     self._events.put_nowait(Reconnected(resumed=False, lobby=None, media_state="new"))
                 else:
                     await link.request(self._join_again(lobby, me))
@@ -307,7 +403,9 @@ class Connection:
         return self._join.model_copy(update={"name": me.name, "is_bot": me.is_bot})
 
     def _open(self) -> AbstractAsyncContextManager[Link]:
-        return open_link(self._url, self._open_stream, self._receive, self._timeouts)
+        return open_link(
+            self._url, self._open_stream, self._receive, self._timeouts, receive_audio=self._receive_audio
+        )
 
     def _receive(self, frame: ServerFrame) -> None:
         # All that depends on the order of messages happens here, before any task that waits for a reply wakes up.
@@ -317,8 +415,12 @@ class Connection:
         if isinstance(message, Welcome):
             self.welcome = message
         elif frame.re is None:
-            self._events.put_nowait(message)
+            if not self._listening.receive(message) and not self._playing.receive(message):
+                self._events.put_nowait(message)
         elif self._restoring and isinstance(message, Resumed):
+            streams = set(message.audio_streams)
+            self._listening.resumed(streams.difference(self._playing.numbers))
+            self._playing.resumed(streams)
             self._events.put_nowait(
                 Reconnected(
                     resumed=True,
@@ -328,7 +430,19 @@ class Connection:
                 )
             )
         elif self._restoring and isinstance(message, Joined):
+            self._renew_audio()
             self._events.put_nowait(Reconnected(resumed=False, lobby=message, media_state="new"))
+
+    def _receive_audio(self, wire: AudioFrameWire) -> None:
+        self._listening.receive_audio(wire)
+
+    def _renew_audio(self) -> None:
+        self._listening.renewed()
+        self._playing.renewed()
+
+    def _is_bot(self, participant_id: str) -> bool:
+        participant = self.lobby.participants.get(participant_id)
+        return participant is not None and participant.is_bot
 
     def _adopt(self, link: Link) -> None:
         self._link = link

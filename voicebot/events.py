@@ -1,6 +1,6 @@
 """What ``Connection.events()`` yields, and the bounded queue in which it waits.
 
-Events of the server are the models of ``signaling.messages``; the three here are the client's own.
+Events of the server are the models of ``signaling.messages``; the three here, and ``PlayoutEnded``, are the client's own.
 """
 
 from collections import deque
@@ -10,6 +10,7 @@ from typing import Self
 import trio
 
 from signaling.messages import LobbySnapshot, MediaStateName, ServerMessage
+from voicebot.audio.playout import PlayoutEnded
 from voicebot.errors import VoicebotError
 
 
@@ -48,7 +49,7 @@ class EventsDropped:
     count: int
 
 
-Event = ServerMessage | Disconnected | Reconnected | EventsDropped
+Event = ServerMessage | Disconnected | Reconnected | EventsDropped | PlayoutEnded
 
 
 class EventQueue:

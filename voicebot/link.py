@@ -14,20 +14,25 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 
 from signaling.messages import (
     SERVER_MESSAGES,
+    AudioFrameError,
+    AudioFrameWire,
     ClientMessage,
     CloseCode,
     Closing,
     ErrorCode,
     MessageError,
+    Ok,
     ServerFrame,
     ServerMessage,
     Welcome,
+    decode_audio_frame_untrusted,
     decode_server,
     encode_client,
 )
+from voicebot.audio.gain import PlayGain
 from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError
 from voicebot.nursery import open_bare_nursery
-from voicebot.replies import REPLIES, Waiters
+from voicebot.replies import REPLIES, OnReply, Waiters
 from voicebot.stream import OpenStream, WatchedStream, WebSocketUrl
 
 #: The snapshot of a full lobby or the answer to a browser with hundreds of sections; the library's default is 1 MiB.
@@ -77,10 +82,12 @@ class Dialect:
     greets: bool
 
 
-CLIENT_DIALECT = Dialect(SERVER_MESSAGES, REPLIES, greets=True)
+CLIENT_DIALECT = Dialect(SERVER_MESSAGES, {**REPLIES, PlayGain: Ok}, greets=True)
 
 Receive = Callable[[ServerFrame], None]
 """Called with every message in the order of arrival. Must neither wait nor raise."""
+ReceiveAudio = Callable[[AudioFrameWire], None]
+"""Called with every binary frame at its place in that order."""
 
 
 @asynccontextmanager
@@ -92,6 +99,7 @@ async def open_link(
     *,
     dialect: Dialect = CLIENT_DIALECT,
     headers: Sequence[tuple[bytes, bytes]] = (),
+    receive_audio: ReceiveAudio | None = None,
 ) -> AsyncGenerator["Link", None]:
     """Open a WebSocket and wait for ``welcome``; leaving the scope says goodbye (1000) unless the link is lost.
 
@@ -104,7 +112,7 @@ async def open_link(
             try:
                 async with open_bare_nursery() as nursery, _shielded_nursery(nursery) as transport:
                     websocket = await _shake_hands(transport, stream, url, headers)
-                    link = Link(websocket, receive, timeouts, dialect)
+                    link = Link(websocket, receive, timeouts, dialect, receive_audio)
                     try:
                         nursery.start_soon(link.read)
                         nursery.start_soon(link.write)
@@ -189,12 +197,14 @@ class Link:
         receive: Receive,
         timeouts: Timeouts,
         dialect: Dialect = CLIENT_DIALECT,
+        receive_audio: ReceiveAudio | None = None,
     ) -> None:
         self._websocket = websocket
         self._dialect = dialect
         self._receive = receive
+        self._receive_audio = receive_audio
         self._timeouts = timeouts
-        self._outgoing, self._to_write = trio.open_memory_channel[str](SEND_QUEUE_LENGTH)
+        self._outgoing, self._to_write = trio.open_memory_channel[str | bytes](SEND_QUEUE_LENGTH)
         self._waiters = Waiters(dialect.replies)
         self._welcomed = trio.Event()
         if not dialect.greets:
@@ -226,19 +236,17 @@ class Link:
         assert self._loss is not None
         return self._loss
 
-    async def request(self, message: ClientMessage) -> ServerMessage:
+    async def request(self, message: ClientMessage, *, on_reply: OnReply | None = None) -> ServerMessage:
         """Send a request and wait for its reply; a cancelled request may still take effect.
+
+        ``on_reply`` is called with the reply at its place in the order of arrival, if the request was not cancelled before.
 
         Raises: ProtocolError, ConnectionLostError.
         """
         if self._loss is not None:
             raise self._loss.error()
-        with self._waiters.expect(message) as waiter:
-            try:
-                await self._outgoing.send(encode_client(message, waiter.request_id))
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                assert self._loss is not None
-                raise self._loss.error() from None
+        with self._waiters.expect(message, on_reply) as waiter:
+            await self._put(encode_client(message, waiter.request_id))
             return await waiter.wait_reply()
 
     async def send(self, message: ClientMessage) -> None:
@@ -246,11 +254,14 @@ class Link:
 
         Raises: ConnectionLostError.
         """
-        try:
-            await self._outgoing.send(encode_client(message))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            assert self._loss is not None
-            raise self._loss.error() from None
+        await self._put(encode_client(message))
+
+    async def send_audio(self, frame: bytes) -> None:
+        """Send a binary frame.
+
+        Raises: ConnectionLostError.
+        """
+        await self._put(frame)
 
     async def read(self) -> None:
         """Hand on what arrives until the link is lost."""
@@ -265,10 +276,10 @@ class Link:
     async def write(self) -> None:
         """Write requests one after another: a frame that is cancelled half-way would break the stream."""
         with self._to_write:
-            async for text in self._to_write:
+            async for frame in self._to_write:
                 with trio.move_on_after(self._timeouts.send_s) as writing:
                     try:
-                        await self._websocket.send_message(text)
+                        await self._websocket.send_message(frame)
                     except ConnectionClosed as closed:
                         self._lose(self._explain(closed))
                         return
@@ -297,7 +308,17 @@ class Link:
         with trio.move_on_after(self._timeouts.close_s, shield=True):
             await self._websocket.aclose(code)
 
+    async def _put(self, frame: str | bytes) -> None:
+        try:
+            await self._outgoing.send(frame)
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            assert self._loss is not None
+            raise self._loss.error() from None
+
     def _take(self, frame: str | bytes) -> None:
+        if isinstance(frame, bytes):
+            self._take_audio(frame)
+            return
         try:
             decoded = decode_server(frame, self._dialect.messages)
         except MessageError as error:
@@ -314,6 +335,17 @@ class Link:
         self._receive(decoded)
         if decoded.re is not None:
             self._waiters.decide(decoded.re, message)
+
+    def _take_audio(self, frame: bytes) -> None:
+        try:
+            wire = decode_audio_frame_untrusted(frame)
+        except AudioFrameError:
+            self.unreadable_frames += 1
+            return
+        if self._receive_audio is None:
+            self.unreadable_frames += 1
+        else:
+            self._receive_audio(wire)
 
     def _explain(self, closed: ConnectionClosed) -> Loss:
         reason = closed.reason

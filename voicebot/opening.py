@@ -22,6 +22,8 @@ async def connect(
     lobby: str | None = None,
     name: str | None = None,
     is_bot: bool = False,
+    password: str | None = None,
+    token: str | None = None,
     reconnect: Backoff | bool = True,
     timeouts: Timeouts | None = None,
     event_queue_length: int = EVENT_QUEUE_LENGTH,
@@ -29,6 +31,8 @@ async def connect(
     open_stream: OpenStream | None = None,
 ) -> AsyncGenerator[Connection, None]:
     """Connect to a relay, join a lobby if one is given, and be connected until the scope ends.
+
+    ``password``: of a private lobby. ``token``: a join token (docs/auth.md).
 
     The first connection is tried once; a lost one is replaced as ``reconnect`` says (False: never), and the events
     tell. Leaving the scope says goodbye: the server ends the session and its media at once. An exception of the body
@@ -39,15 +43,16 @@ async def connect(
     if lobby is not None and name is None:
         raise ValueError("to join a lobby give a `name` as well")
     address = WebSocketUrl.parse(url)
-    connection = Connection(
-        url=address,
-        open_stream=open_stream or partial(open_tcp, address, ssl_context),
-        timeouts=timeouts or Timeouts(),
-        backoff=Backoff() if reconnect is True else reconnect or None,
-        event_queue_length=event_queue_length,
-    )
     async with open_bare_nursery() as nursery:
+        connection = Connection(
+            url=address,
+            open_stream=open_stream or partial(open_tcp, address, ssl_context),
+            timeouts=timeouts or Timeouts(),
+            backoff=Backoff() if reconnect is True else reconnect or None,
+            event_queue_length=event_queue_length,
+            tasks=nursery,
+        )
         await nursery.start(connection.run)
         if lobby is not None and name is not None:
-            await connection.join(lobby, name, is_bot=is_bot)
+            await connection.join(lobby, name, is_bot=is_bot, password=password, token=token)
         yield connection

@@ -1,12 +1,15 @@
 """Requests that wait for their replies, matched by id. No I/O."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import trio
 
 from signaling.messages import (
     Answer,
+    AudioListen,
+    AudioListening,
+    AudioUnlisten,
     Candidate,
     ChatHistory,
     ChatPage,
@@ -23,7 +26,12 @@ from signaling.messages import (
     Offer,
     Ok,
     Ping,
+    PlayClear,
+    PlayCleared,
+    PlayOpen,
+    PlayOpened,
     Pong,
+    Press,
     Resume,
     Resumed,
     ServerMessage,
@@ -49,15 +57,24 @@ REPLIES: dict[type[ClientMessage], type[ServerMessage]] = {
     ChatSend: ChatSent,
     ChatHistory: ChatPage,
     Ping: Pong,
+    AudioListen: AudioListening,
+    AudioUnlisten: Ok,
+    PlayOpen: PlayOpened,
+    PlayClear: PlayCleared,
+    Press: Ok,
 }
+
+#: Called with the reply that grants a request, before anything that was received after it is looked at.
+OnReply = Callable[[ServerMessage], None]
 
 
 class Waiter:
     """One request under way."""
 
-    def __init__(self, request_id: int, reply: type[ServerMessage]) -> None:
+    def __init__(self, request_id: int, reply: type[ServerMessage], on_reply: OnReply | None = None) -> None:
         self.request_id = request_id
         self._reply = reply
+        self._on_reply = on_reply
         self._outcome: ServerMessage | VoicebotError | None = None
         self._decided = trio.Event()
 
@@ -66,6 +83,8 @@ class Waiter:
         if self._outcome is None:
             self._outcome = outcome
             self._decided.set()
+            if self._on_reply is not None and isinstance(outcome, self._reply):
+                self._on_reply(outcome)
 
     async def wait_reply(self) -> ServerMessage:
         """Wait for the outcome.
@@ -97,9 +116,9 @@ class Waiters:
         self.late = 0
 
     @contextmanager
-    def expect(self, message: ClientMessage) -> Iterator[Waiter]:
+    def expect(self, message: ClientMessage, on_reply: OnReply | None = None) -> Iterator[Waiter]:
         """Give a request its id; the reply is awaited inside the scope."""
-        waiter = Waiter(self._next_id, self._replies[type(message)])
+        waiter = Waiter(self._next_id, self._replies[type(message)], on_reply)
         self._next_id += 1
         self._waiters[waiter.request_id] = waiter
         try:

@@ -3,11 +3,31 @@
 One text frame is ``{"type": ..., "data": {...}, "id": n?}`` from a client and ``{"type": ..., "data": {...},
 "re": n?}`` from the server. A model here describes ``data``; its class attribute ``type`` is the envelope's
 ``type``, and the tables ``CLIENT_MESSAGES`` and ``SERVER_MESSAGES`` map one to the other. Nothing in this
-package knows of sockets, tasks or the relay, so that clients import it without the server.
+package knows of sockets, tasks or the relay, so that clients import it without the server. Binary frames carry samples
+(``audio_frames.py``).
 """
 
+from signaling.messages.audio import (
+    AudioListen,
+    AudioListening,
+    AudioStreamEnded,
+    AudioStreamStarted,
+    AudioUnlisten,
+    Dtmf,
+    PlayClear,
+    PlayCleared,
+    PlayOpen,
+    PlayOpened,
+    PlayProgress,
+    Press,
+)
+from signaling.messages.audio_frames import (
+    AudioFrameError,
+    AudioFrameWire,
+    decode_audio_frame_untrusted,
+    encode_audio_frame,
+)
 from signaling.messages.client import (
-    CLIENT_MESSAGES,
     Candidate,
     ChatHistory,
     ChatSend,
@@ -47,7 +67,6 @@ from signaling.messages.model import (
     is_voice,
 )
 from signaling.messages.server import (
-    SERVER_MESSAGES,
     Answer,
     ChatPage,
     ChatPosted,
@@ -80,6 +99,7 @@ from signaling.messages.server import (
     Unsubscribed,
     Welcome,
 )
+from signaling.messages.tables import CLIENT_MESSAGES, SERVER_MESSAGES
 
 __all__ = [
     "CLIENT_MESSAGES",
@@ -89,6 +109,13 @@ __all__ = [
     "MAX_NAME_LENGTH",
     "SERVER_MESSAGES",
     "Answer",
+    "AudioFrameError",
+    "AudioFrameWire",
+    "AudioListen",
+    "AudioListening",
+    "AudioStreamEnded",
+    "AudioStreamStarted",
+    "AudioUnlisten",
     "Candidate",
     "ChatHistory",
     "ChatMessage",
@@ -100,6 +127,7 @@ __all__ = [
     "ClientMessage",
     "CloseCode",
     "Closing",
+    "Dtmf",
     "ErrorCode",
     "ErrorReply",
     "Join",
@@ -121,7 +149,13 @@ __all__ = [
     "ParticipantLeft",
     "ParticipantUpdated",
     "Ping",
+    "PlayClear",
+    "PlayCleared",
+    "PlayOpen",
+    "PlayOpened",
+    "PlayProgress",
     "Pong",
+    "Press",
     "PublishRequest",
     "PublishedTrack",
     "RefusedSection",
@@ -146,8 +180,10 @@ __all__ = [
     "Unsubscribed",
     "Welcome",
     "Wish",
+    "decode_audio_frame_untrusted",
     "decode_client",
     "decode_server",
+    "encode_audio_frame",
     "encode_client",
     "encode_server",
     "is_voice",

@@ -85,21 +85,25 @@ Slot = Annotated[StrictInt, Field(ge=0, le=MAX_SLOT)]
 
 
 class Wish(Part):
-    """A section and what it shall carry: a track by its id, or one of the lobby's audio slots by its number."""
+    """A section and what it shall carry.
+
+    A track by its id, one of the lobby's audio slots by its number, or the mix of all voices but one's own.
+    """
 
     mid: Mid
     track_id: Identifier | None = None
     slot: Slot | None = None
+    mix: StrictBool = False
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:
-        if (self.track_id is None) == (self.slot is None):
-            raise ValueError("expected either track_id or slot")
+        if (self.track_id is not None) + (self.slot is not None) + self.mix != 1:
+            raise ValueError("expected one of track_id, slot and mix")
         return self
 
 
 class SubscribeRequest(Wish):
-    """This section of the offer receives this track or slot."""
+    """This section of the offer receives this track, slot or mix."""
 
 
 class Offer(ClientMessage):
@@ -121,7 +125,7 @@ class Candidate(ClientMessage):
 
 
 class Subscribe(Wish, ClientMessage):
-    """Let an already negotiated receiving section carry this track or slot. Reply: ``subscribed``."""
+    """Let an already negotiated receiving section carry this track, slot or mix. Reply: ``subscribed``."""
 
     type: ClassVar[str] = "subscribe"
 
@@ -164,22 +168,3 @@ class Ping(ClientMessage):
     """Ask for a sign of life at application level. Reply: ``pong``."""
 
     type: ClassVar[str] = "ping"
-
-
-CLIENT_MESSAGES: dict[str, type[ClientMessage]] = {
-    model.type: model
-    for model in (
-        Resume,
-        Join,
-        Leave,
-        SetName,
-        Offer,
-        Candidate,
-        Subscribe,
-        Unsubscribe,
-        Mute,
-        ChatSend,
-        ChatHistory,
-        Ping,
-    )
-}

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from signaling.messages.client import CLIENT_MESSAGES, ClientMessage
+from signaling.messages.client import ClientMessage
 from signaling.messages.codes import ErrorCode
 from signaling.messages.model import Message, RequestId
-from signaling.messages.server import SERVER_MESSAGES, ServerMessage
+from signaling.messages.server import ServerMessage
+from signaling.messages.tables import CLIENT_MESSAGES, SERVER_MESSAGES
 
 #: How much of a peer's own text an error may repeat.
 MAX_ECHO_LENGTH = 60

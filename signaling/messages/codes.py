@@ -18,6 +18,10 @@ class ErrorCode(StrEnum):
     UNKNOWN_MID = "unknown_mid"
     KIND_MISMATCH = "kind_mismatch"
     INVALID_SDP = "invalid_sdp"
+    INVALID_AUDIO = "invalid_audio"
+    UNKNOWN_STREAM = "unknown_stream"
+    UNKNOWN_PARTICIPANT = "unknown_participant"
+    PLAY_OVERFLOW = "play_overflow"
     UNSUPPORTED = "unsupported"
     AT_CAPACITY = "at_capacity"
     RESUME_FAILED = "resume_failed"
@@ -61,7 +65,16 @@ ERROR_CODES: dict[ErrorCode, str] = {
     ErrorCode.UNKNOWN_MID: "The last answered offer has no receiving section with this `mid`: offer again.",
     ErrorCode.KIND_MISMATCH: "An audio section cannot carry a video track, nor the other way round.",
     ErrorCode.INVALID_SDP: "The offer could not be parsed or breaks a rule of SDP; nothing changed.",
-    ErrorCode.UNSUPPORTED: "Understood, but this server does not do it (a binary frame).",
+    ErrorCode.INVALID_AUDIO: (
+        "A binary frame is no audio frame, or none of a stream that is open for playing; the text says what was expected. "
+        "Ten in a row within ten seconds close with 1008."
+    ),
+    ErrorCode.UNKNOWN_STREAM: "You listen to no stream or subscription of this number; it may just have ended.",
+    ErrorCode.UNKNOWN_PARTICIPANT: "Nobody of this id is in the lobby; they may just have left.",
+    ErrorCode.PLAY_OVERFLOW: (
+        "More than 60 s of a playout wait to be heard: it is over. Keep at most 10 s under way, by what `play_progress` says."
+    ),
+    ErrorCode.UNSUPPORTED: "Understood, but this server does not do it.",
     ErrorCode.AT_CAPACITY: (
         "The relay has no room for another peer or track, or is overloaded; the text names the limit. "
         "Who has media keeps it: try later."
@@ -93,7 +106,7 @@ ERROR_CODES: dict[ErrorCode, str] = {
 CLOSE_CODES: dict[CloseCode, str] = {
     CloseCode.NORMAL: "Answer to the client's own close. A client that closes with 1000 ends its session at once.",
     CloseCode.GOING_AWAY: "The server is restarting or stopping. Reconnect with back-off and resume; the media is gone.",
-    CloseCode.POLICY: "The client kept exceeding a rate limit. Do not reconnect at once.",
+    CloseCode.POLICY: "The client kept exceeding a rate limit, or sending binary frames that are none. Do not reconnect at once.",
     CloseCode.TOO_LARGE: "A message exceeded `limits.max_message_bytes`. Reconnect and resume; send less.",
     CloseCode.INTERNAL: "The server failed on this connection. Reconnect and resume.",
     CloseCode.TRY_LATER: "The server is full or takes nobody new (draining), or the client read too slowly. Reconnect with back-off and resume.",

@@ -27,6 +27,7 @@ class Resumed(ServerMessage):
 
     ``replayed``: the client has the lobby as it was at ``last_seq``; the events after that follow, and ``lobby`` is None.
     Otherwise ``lobby`` is the lobby as it is now (None: in none), and events follow from exactly there.
+    ``audio_streams``: the streams and subscriptions of ``audio_listen`` and ``play_open`` that go on; all others are over.
     """
 
     type: ClassVar[str] = "resumed"
@@ -34,6 +35,7 @@ class Resumed(ServerMessage):
     replayed: StrictBool = False
     lobby: LobbySnapshot | None
     media_state: MediaStateName
+    audio_streams: tuple[StrictInt, ...] = ()
 
 
 class Joined(LobbySnapshot, ServerMessage):
@@ -63,11 +65,12 @@ class PublishedTrack(Part):
 
 
 class SubscribedTrack(Part):
-    """A section of the client's that now carries this track, or the audio slot of this number."""
+    """A section of the client's that now carries this track, the audio slot of this number, or the mix."""
 
     mid: str
     track_id: str | None = None
     slot: StrictInt | None = None
+    mix: StrictBool = False
 
 
 class RefusedSection(Part):
@@ -89,7 +92,7 @@ class Answer(ServerMessage):
 
 
 class Ok(ServerMessage):
-    """Reply to ``candidate`` and ``mute``: done."""
+    """Reply to ``candidate``, ``mute``, ``audio_unlisten`` and ``press``: done."""
 
     type: ClassVar[str] = "ok"
 
@@ -100,6 +103,7 @@ class Subscribed(ServerMessage):
     type: ClassVar[str] = "subscribed"
     track_id: str | None = None
     slot: StrictInt | None = None
+    mix: StrictBool = False
     mid: str
 
 
@@ -268,35 +272,3 @@ class Closing(ServerMessage):
 
     type: ClassVar[str] = "closing"
     reason: str
-
-
-SERVER_MESSAGES: dict[str, type[ServerMessage]] = {
-    model.type: model
-    for model in (
-        Resumed,
-        Joined,
-        Left,
-        NameSet,
-        Answer,
-        Ok,
-        Subscribed,
-        Unsubscribed,
-        ChatSent,
-        ChatPage,
-        Pong,
-        ErrorReply,
-        Welcome,
-        ParticipantJoined,
-        ParticipantLeft,
-        ParticipantUpdated,
-        TrackPublished,
-        TrackUnpublished,
-        TrackUpdated,
-        ChatPosted,
-        Speaking,
-        LobbyClosed,
-        Removed,
-        MediaState,
-        Closing,
-    )
-}

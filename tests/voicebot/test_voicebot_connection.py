@@ -123,10 +123,10 @@ async def test_offer_names_what_its_sections_are_for(autojump_clock: trio.testin
         "sdp": "v=0",
         "publish": ({"mid": "0", "source": "microphone"},),
         "subscribe": (
-            {"mid": "1", "track_id": None, "slot": 0},
-            {"mid": "2", "track_id": None, "slot": 1},
-            {"mid": "3", "track_id": "t-1", "slot": None},
-            {"mid": "4", "track_id": None, "slot": 2},
+            {"mid": "1", "track_id": None, "slot": 0, "mix": False},
+            {"mid": "2", "track_id": None, "slot": 1, "mix": False},
+            {"mid": "3", "track_id": "t-1", "slot": None, "mix": False},
+            {"mid": "4", "track_id": None, "slot": 2, "mix": False},
         ),
     }
 

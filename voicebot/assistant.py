@@ -7,7 +7,7 @@ model's memory, item by item, and what it was still saying is cancelled. What of
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.openai_realtime import (
     SERVICE,
     AudioDelta,
+    ErrorEvent,
     Listened,
     RealtimeEvent,
     RealtimeSettings,
@@ -48,6 +49,8 @@ MEMORY_LINES = 30
 MEMORY_LENGTH = 6000
 #: How long the relay may take to clear; after that the model is not told what was heard.
 CLEAR_S = 2.0
+#: What comes of telling the model what it has found out by itself: there is nothing to cancel, or it is cut already.
+TOLERATED_ERRORS = frozenset({"response_cancel_not_active", "invalid_value", "item_truncate_invalid_item_id"})
 #: Responses that were interrupted and may still send audio.
 MAX_CUT_RESPONSES = 64
 INSTRUCTIONS = (
@@ -92,8 +95,11 @@ class Assistant(Bot):
         settings: RealtimeSettings | None = None,
         breaker: CircuitBreaker | None = None,
         open_stream: OpenStream | None = None,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """``settings`` come from the environment if left out; bots of one provider should share a ``breaker``.
+        """Take ``settings`` from the environment if left out.
+
+        Bots of one provider should share a ``breaker``. ``report`` is told what an operator may want to know.
 
         Raises: MissingKeyError, ValueError.
         """
@@ -114,6 +120,7 @@ class Assistant(Bot):
             recall=self._recall,
             open_stream=open_stream,
         )
+        self._report = report
         self._memory = Memory()
         #: What is being said or waits to be, in order; with how it is played once that has begun.
         self._speeches: list[_Utterance] = []
@@ -156,8 +163,10 @@ class Assistant(Bot):
                 self._responses += 1
                 self._response = response_id
                 self._cut.pop(response_id, None)  # some give no ids
-            case ResponseDone(response_id=response_id):
+            case ResponseDone(response_id=response_id, status=status, reason=reason):
                 self._finish(response_id)
+                if status in {"failed", "incomplete"}:
+                    self._report(f"{SERVICE} could not answer: {reason or status}")
             case SpeechStopped():
                 self._cut.pop("", None)
             case Spoken(item_id=item_id, text=text):
@@ -167,9 +176,17 @@ class Assistant(Bot):
             case Connected(again=again):
                 if self._greet and not again:
                     self._session.say(create_response(GREETING))
-            case Lost():
+            case ErrorEvent(message=message) if not self._tolerable(event):
+                self._report(f"{SERVICE} says: {message[:300]}")
+            case Lost(error=error):
+                self._report(str(error))
                 self._finish(None)
                 self._cut.clear()
+
+    @staticmethod
+    def _tolerable(error: ErrorEvent) -> bool:
+        """Cancelling and truncating cross with what the model does by itself at the same moment."""
+        return error.code in TOLERATED_ERRORS
 
     def _speak(self, delta: AudioDelta) -> None:
         if delta.response_id in self._cut:
@@ -203,8 +220,6 @@ class Assistant(Bot):
         for utterance in self._speeches:
             if response_id in {None, utterance.speech.name}:
                 utterance.speech.finish()
-        if response_id is not None:
-            self._cut.pop(response_id, None)
         if response_id in {None, self._response}:
             self._response = None
 

@@ -100,9 +100,12 @@ class Transcriber(Bot):
         settings: TranscriberSettings | None = None,
         breaker: CircuitBreaker | None = None,
         open_stream: OpenStream | None = None,
+        report: Callable[[str], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``settings`` come from the environment if left out; bots of one provider should share a ``breaker``.
+        """Take ``settings`` from the environment if left out.
+
+        Bots of one provider should share a ``breaker``. ``report`` is told what an operator may want to know.
 
         Raises: MissingKeyError; ValueError for a config that cannot be had here.
         """
@@ -126,6 +129,7 @@ class Transcriber(Bot):
             self._file = TranscriptFile(path)
         self._breaker = breaker or CircuitBreaker(SERVICE)
         self._open_stream = open_stream
+        self._report = report
         self._now = now
         self._lines: BoundedQueue[str] = BoundedQueue(QUEUE_LENGTH)
         self._records: BoundedQueue[dict[str, Any]] = BoundedQueue(QUEUE_LENGTH)
@@ -133,6 +137,7 @@ class Transcriber(Bot):
         #: Speakers whose service is away, and why.
         self._away: dict[_Speaker, str] = {}
         self._away_changed = trio.Event()
+        self._is_back = False
         self._lost_ms = 0.0
         self._told_full = False
         self._connection: Connection
@@ -227,6 +232,7 @@ class Transcriber(Bot):
         )
 
     def _take_back(self, speaker: _Speaker, lost_ms: float) -> None:
+        self._is_back = True
         self._lost_ms = max(self._lost_ms, lost_ms)
         self._set_away(speaker, None)
         if lost_ms:
@@ -249,6 +255,7 @@ class Transcriber(Bot):
             self._away.pop(speaker, None)
         else:
             self._away[speaker] = why
+            self._report(why)
         self._away_changed.set()
         self._away_changed = trio.Event()
 
@@ -256,13 +263,15 @@ class Transcriber(Bot):
         """Tell the chat of outages that last, once at each end, however many speakers they hit."""
         while True:
             await self._wait_away(True)
-            self._lost_ms = 0.0
+            self._is_back, self._lost_ms = False, 0.0
             with trio.move_on_after(OUTAGE_S) as waiting:
                 await self._wait_away(False)
             if not waiting.cancelled_caught:
                 continue
             self._say(f"Nothing is written down for now: {next(iter(self._away.values()))}.")
             await self._wait_away(False)
+            if not self._is_back:
+                continue  # those whose words were lost have left
             missing = f"; {self._lost_ms / 1000:.0f} s are missing" if self._lost_ms > MISSING_MS else ""
             self._say(f"What is said is written down again{missing}.")
 

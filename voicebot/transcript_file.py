@@ -41,6 +41,7 @@ class TranscriptFile:
 
     def _write(self, data: bytes) -> None:
         # Transcripts are private: nobody else on the machine need read them.
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(descriptor, data)

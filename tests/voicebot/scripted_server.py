@@ -8,6 +8,7 @@ import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from signaling.messages import (
+    AudioFrameWire,
     ClientFrame,
     ErrorReply,
     Joined,
@@ -18,7 +19,9 @@ from signaling.messages import (
     ServerIdentity,
     ServerMessage,
     Welcome,
+    decode_audio_frame_untrusted,
     decode_client,
+    encode_audio_frame,
     encode_server,
 )
 
@@ -67,7 +70,26 @@ class Visit:
         await self.websocket.send_message(encode_server(message, re))
 
     async def receive(self) -> ClientFrame:
-        return decode_client(await self.websocket.get_message())
+        """Wait for the next request; sound before it is skipped."""
+        while isinstance(message := await self.websocket.get_message(), bytes):
+            pass
+        return decode_client(message)
+
+    async def send_audio(self, stream: int, pcm: bytes, timestamp: int = 0, **flags: bool) -> None:
+        await self.websocket.send_message(encode_audio_frame(stream, pcm, timestamp=timestamp, **flags))
+
+    async def receive_audio(self) -> AudioFrameWire:
+        return decode_audio_frame_untrusted(await self.websocket.get_message())
+
+    async def receive_sound(self, stream: int) -> bytes:
+        """Wait for all of a playout, in order; return it."""
+        sound = b""
+        while True:
+            frame = await self.receive_audio()
+            assert (frame.stream, frame.timestamp) == (stream, len(sound) // 2)
+            sound += frame.pcm
+            if frame.end:
+                return sound
 
     async def answer(self, message: ServerMessage) -> ClientFrame:
         """Wait for the next request and answer it like that."""
@@ -78,8 +100,10 @@ class Visit:
     async def admit(self, snapshot: LobbySnapshot) -> ClientFrame:
         return await self.answer(Joined(**dict(snapshot)))
 
-    async def resume(self, snapshot: LobbySnapshot | None) -> ClientFrame:
-        return await self.answer(Resumed(session_id="s-1", lobby=snapshot, media_state="connected"))
+    async def resume(self, snapshot: LobbySnapshot | None, *streams: int) -> ClientFrame:
+        return await self.answer(
+            Resumed(session_id="s-1", lobby=snapshot, media_state="connected", audio_streams=streams)
+        )
 
     async def refuse_resume(self) -> ClientFrame:
         return await self.answer(ErrorReply(code="resume_failed", error="expired"))

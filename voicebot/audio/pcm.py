@@ -46,7 +46,7 @@ def to_pcm(samples: Samples) -> bytes:
         )
     if samples.ndim != 1:
         raise ValueError(f"expected one channel, an array of one dimension, not of the shape {samples.shape}")
-    if samples.dtype == np.int16:
+    if samples.dtype.kind == "i" and samples.dtype.itemsize == BYTES_A_SAMPLE:
         return samples.astype("<i2", copy=False).tobytes()
     if not np.issubdtype(samples.dtype, np.floating):
         raise ValueError(f"expected an array of int16, or of float32 from -1 to 1, not of {samples.dtype}")
@@ -104,17 +104,23 @@ async def pieces_of(sound: Sound, rate: int) -> AsyncGenerator[bytes, None]:
     longest = rate * LONGEST_MS // 1000 * BYTES_A_SAMPLE
     shortest = rate * SHORTEST_MS // 1000 * BYTES_A_SAMPLE
     waiting, total = b"", 0
-    async with aclosing(_samples_of(sound)) as each:
-        async for samples in each:
-            pcm = to_pcm(samples)
-            total += len(pcm)
-            waiting, begin = waiting + pcm if waiting else pcm, 0
-            while len(waiting) - begin >= shortest:
-                end = min(begin + longest, len(waiting) // BYTES_A_SAMPLE * BYTES_A_SAMPLE)
-                yield waiting[begin:end]
-                begin = end
-            waiting = waiting[begin:]
-    check_even(total)
+    try:
+        async with aclosing(_samples_of(sound)) as each:
+            async for samples in each:
+                pcm = to_pcm(samples)
+                total += len(pcm)
+                waiting, begin = waiting + pcm if waiting else pcm, 0
+                while len(waiting) - begin >= shortest:
+                    end = min(begin + longest, len(waiting) // BYTES_A_SAMPLE * BYTES_A_SAMPLE)
+                    yield waiting[begin:end]
+                    begin = end
+                waiting = waiting[begin:]
+        check_even(total)
+    except Exception:
+        # What came before the fault is worth hearing.
+        if len(waiting) >= BYTES_A_SAMPLE:
+            yield waiting[: len(waiting) // BYTES_A_SAMPLE * BYTES_A_SAMPLE]
+        raise
     if waiting:
         yield waiting
 

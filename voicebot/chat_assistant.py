@@ -133,7 +133,7 @@ class ChatAssistant(Bot):
         super().__init__(assignment)
         self._settings = settings or ChatAssistantSettings.from_environment(os.environ)
         self._client = ChatClient(self._settings.chat, breaker=breaker or CircuitBreaker(SERVICE))
-        self._memories = memories or self._settings.memories()
+        self._memories = self._settings.memories() if memories is None else memories
         self._report = report
         self._name = assignment.name
         personality = assignment.config.get("personality") or PERSONALITY

@@ -108,6 +108,12 @@ class ChatServer:
         self.answers: deque[Answer] = deque([reply("Hello", " there.")])
         self.requests: list[dict] = []
         self.url = ""
+        self._requested = trio.Event()
+
+    async def wait_requests(self, count: int) -> None:
+        """Wait until there were so many."""
+        while len(self.requests) < count:
+            await self._requested.wait()
 
     async def handle(self, stream: trio.SocketStream) -> None:
         try:
@@ -135,6 +141,8 @@ class ChatServer:
         exchange = Exchange(stream, connection, json.loads(body))
         headers = {name.decode(): value.decode() for name, value in request.headers}
         self.requests.append(exchange.request)
+        self._requested.set()
+        self._requested = trio.Event()
         answer = self.answers[0] if len(self.answers) == 1 else self.answers.popleft()
         if request.target != b"/v1/chat/completions" or request.method != b"POST":
             answer = refuse(404)

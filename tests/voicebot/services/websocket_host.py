@@ -11,6 +11,8 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
+from voicebot.nursery import open_bare_nursery
+
 GONE = (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError)
 
 
@@ -121,6 +123,5 @@ class WebSocketHost:
 
 @asynccontextmanager
 async def open_host(talk: Callable[[Call], Awaitable[None]]) -> AsyncIterator[WebSocketHost]:
-    async with trio.open_nursery() as nursery:
+    async with open_bare_nursery() as nursery:
         yield WebSocketHost(nursery, talk)
-        nursery.cancel_scope.cancel()

@@ -47,6 +47,8 @@ class ChatAssistantSettings:
     """What an operator decides."""
 
     chat: ChatSettings
+    #: What it is like, unless a config says otherwise.
+    personality: str = PERSONALITY
     #: Of the model's context as much is used, the answer not counted.
     context_tokens: int = 4000
     #: Lines of a lobby that are remembered, for how many lobbies, and for how long after the last one.
@@ -136,7 +138,7 @@ class ChatAssistant(Bot):
         self._memories = self._settings.memories() if memories is None else memories
         self._report = report
         self._name = assignment.name
-        personality = assignment.config.get("personality") or PERSONALITY
+        personality = assignment.config.get("personality") or self._settings.personality
         self._system = ChatMessage("system", f"{RULES.format(name=self._name)}\n\n{personality}")
         self._answers_all: bool = assignment.config.get("answer", "addressed") == "all"
         self._questions, self._asked = trio.open_memory_channel[ChatLine](QUEUE_LENGTH)

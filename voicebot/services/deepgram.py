@@ -10,13 +10,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
-from urllib.parse import urlencode
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from voicebot.services.api_key import ApiKey
 from voicebot.services.errors import ServiceFormatError
-from voicebot.services.service_socket import SocketTimeouts
+from voicebot.services.service_socket import SocketTimeouts, socket_address
 
 SERVICE = "Deepgram"
 #: Without audio or this for 10 s it closes the connection (NET-0001).
@@ -59,6 +58,7 @@ class DeepgramSettings:
             raise ValueError("utterance_end_ms must be at least 1000")
         if self.endpointing_ms < 10:
             raise ValueError("endpointing_ms must be at least 10")
+        self.url(16000)  # now, and not when somebody speaks
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -66,7 +66,7 @@ class DeepgramSettings:
 
         With a URL of one's own no key is needed.
 
-        Raises: MissingKeyError.
+        Raises: MissingKeyError; ValueError for a URL that is none.
         """
         url = environment.get("DEEPGRAM_URL", "")
         needed = not url or "DEEPGRAM_API_KEY" in environment or "DEEPGRAM_API_KEY_FILE" in environment
@@ -93,7 +93,7 @@ class DeepgramSettings:
             ("smart_format", "true" if self.smart_format else "false"),
             *(("keyterm", term) for term in self.keyterms),
         ]
-        return f"{self.base_url.rstrip('/')}/v1/listen?{urlencode(query)}"
+        return socket_address(self.base_url, "/v1/listen", query)
 
 
 class _Message(BaseModel):

@@ -89,13 +89,22 @@ class ChatSettings:
     #: Attempts after the first, when nothing has come yet.
     retries: Backoff = field(default_factory=lambda: Backoff(initial_s=0.5, maximum_s=5.0, attempts=2))
 
+    def __post_init__(self) -> None:
+        try:
+            url = httpx.URL(self.base_url)
+            good = url.scheme in {"http", "https"} and bool(url.host) and not url.userinfo
+        except httpx.InvalidURL:
+            good = False
+        if not good:
+            raise ValueError(f"expected a base URL like {BASE_URL}, not {self.base_url!r}")
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read ``OPENAI_API_KEY`` (or ``_FILE``), ``OPENAI_BASE_URL``, ``OPENAI_CHAT_MODEL``.
 
         With a URL of one's own no key is needed.
 
-        Raises: MissingKeyError.
+        Raises: MissingKeyError; ValueError for a URL that is none.
         """
         url = environment.get("OPENAI_BASE_URL", "")
         needed = not url or "OPENAI_API_KEY" in environment or "OPENAI_API_KEY_FILE" in environment
@@ -116,10 +125,6 @@ class ChatClient:
         breaker: CircuitBreaker,
         dice: Callable[[], float] = random.random,
     ) -> None:
-        """Raise ValueError for a URL that is none."""
-        url = httpx.URL(settings.base_url)
-        if url.scheme not in {"http", "https"} or not url.host:
-            raise ValueError(f"expected a base URL like {BASE_URL}, not {settings.base_url!r}")
         self._settings = settings
         self._breaker = breaker
         self._dice = dice
@@ -128,7 +133,7 @@ class ChatClient:
             headers={} if settings.key is None else {"authorization": f"Bearer {settings.key.reveal()}"},
             timeout=httpx.Timeout(timeouts.read_s, connect=timeouts.connect_s),
             trust_env=False,
-            verify=_certificates() if url.scheme == "https" else False,
+            verify=_certificates() if settings.base_url.startswith("https") else False,
         )
         self._url = f"{settings.base_url.rstrip('/')}/chat/completions"
 

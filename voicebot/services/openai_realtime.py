@@ -10,11 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
-from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from voicebot.services.api_key import ApiKey
 from voicebot.services.errors import ServiceFormatError
-from voicebot.services.service_socket import SocketTimeouts
+from voicebot.services.service_socket import SocketTimeouts, socket_address
 
 SERVICE = "OpenAI Realtime"
 BASE_URL = "https://api.openai.com/v1"
@@ -46,13 +45,16 @@ class RealtimeSettings:
     language: str = ""
     timeouts: SocketTimeouts = field(default_factory=SocketTimeouts)
 
+    def __post_init__(self) -> None:
+        self.url()  # now, and not when a bot is made: here somebody reads what is wrong
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """Read ``OPENAI_API_KEY`` (or ``_FILE``), ``OPENAI_REALTIME_URL``, ``OPENAI_REALTIME_MODEL``, ``OPENAI_REALTIME_VOICE``.
 
         With a URL of one's own no key is needed.
 
-        Raises: MissingKeyError.
+        Raises: MissingKeyError; ValueError for a URL that is none.
         """
         url = environment.get("OPENAI_REALTIME_URL", "")
         needed = not url or "OPENAI_API_KEY" in environment or "OPENAI_API_KEY_FILE" in environment
@@ -64,16 +66,8 @@ class RealtimeSettings:
         )
 
     def url(self) -> str:
-        """Return the address of the WebSocket.
-
-        Raises: ValueError.
-        """
-        parts = urlsplit(self.base_url)
-        scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-        if scheme is None or not parts.hostname:
-            raise ValueError(f"expected a base URL like {BASE_URL}, not {self.base_url!r}")
-        path = f"{parts.path.rstrip('/')}/realtime"
-        return urlunsplit((scheme, parts.netloc, path, urlencode({"model": self.model}), ""))
+        """Return the address of the WebSocket."""
+        return socket_address(self.base_url, "/realtime", [("model", self.model)])
 
 
 # What we say.

@@ -93,7 +93,6 @@ class RealtimeSession:
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        self._url = settings.url()
         self._breaker = breaker
         self._handle = handle
         self._recall = recall
@@ -151,7 +150,7 @@ class RealtimeSession:
             async with (
                 open_service_socket(
                     SERVICE,
-                    self._url,
+                    self._settings.url(),
                     key=self._settings.key,
                     timeouts=self._settings.timeouts,
                     open_stream=self._open_stream,

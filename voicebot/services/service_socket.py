@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
+import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
@@ -31,6 +33,17 @@ RETRYABLE_STATUSES = frozenset({402, 408, 425, 429, *range(500, 600)})
 MAX_REASON_LENGTH = 300
 
 
+#: What opening may end with. trio-websocket lets the last one out when the other side speaks no HTTP.
+_FAILURES = (
+    trio.TooSlowError,
+    ConnectionRejected,
+    ConnectionClosed,
+    OSError,
+    trio.BrokenResourceError,
+    h11.LocalProtocolError,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class SocketTimeouts:
     """How long to wait for a service, in seconds."""
@@ -43,6 +56,22 @@ class SocketTimeouts:
     keepalive_s: float = 15.0
     #: The closing handshake.
     close_s: float = 1.0
+
+
+def socket_address(base_url: str, path: str, query: list[tuple[str, str]]) -> str:
+    """Return the address of a WebSocket of a service whose base URL is given, as ``http``, ``https``, ``ws`` or ``wss``.
+
+    Raises: ValueError.
+    """
+    try:
+        parts = urlsplit(base_url)
+        scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
+        parts.port  # noqa: B018 - raises for one that is none
+    except ValueError:
+        scheme = None
+    if scheme is None or not parts.hostname or parts.username is not None:
+        raise ValueError(f"expected a base URL like https://host or wss://host:port/path, not {base_url!r}")
+    return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + path, urlencode(query), ""))
 
 
 @asynccontextmanager
@@ -79,16 +108,20 @@ async def open_service_socket(
                         await websocket.aclose()
             finally:
                 await trio.aclose_forcefully(stream)
-    except (
-        trio.TooSlowError,
-        ConnectionRejected,
-        ConnectionClosed,
-        OSError,
-        trio.BrokenResourceError,
-    ) as error:
-        if opened:
+    except (*_FAILURES, ExceptionGroup) as error:
+        failure = None if opened else _failure_of(error)
+        if failure is None:
             raise
-        raise _explain_failure(service, error, address, key, timeouts) from None
+        raise _explain_failure(service, failure, address, key, timeouts) from None
+
+
+def _failure_of(error: Exception) -> Exception | None:
+    """Return what opening failed with. The library's reader may fail beside us, and then there are two."""
+    while isinstance(error, ExceptionGroup):
+        if error.split(_FAILURES)[1] is not None:
+            return None
+        error = error.exceptions[0]
+    return error
 
 
 async def _open_tcp(address: WebSocketUrl) -> trio.abc.Stream:
@@ -139,6 +172,8 @@ def _explain_failure(
         return ServiceUnavailableError(
             service, f"cannot be reached: {host} did not answer within {timeouts.connect_s:g} s"
         )
+    if isinstance(error, h11.LocalProtocolError):
+        return ServiceUnavailableError(service, f"cannot be reached: {host} speaks no HTTP")
     # A failed TLS handshake says nothing itself; what it was caused by does.
     cause = str(error) or error.__cause__ or type(error).__name__
     return ServiceUnavailableError(service, f"cannot be reached at {host}: {cause}")

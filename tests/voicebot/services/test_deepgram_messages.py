@@ -199,6 +199,14 @@ def test_settings_that_the_service_would_refuse_are_refused_here(wrong: dict[str
         DeepgramSettings(key=None, **wrong)
 
 
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "ftp://x", "wss://", "wss://x:port", "wss://user:secret@x", "wss://[::1"]
+)
+def test_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="expected a base URL"):
+        DeepgramSettings(key=None, base_url=url)
+
+
 def test_settings_come_from_the_environment() -> None:
     settings = DeepgramSettings.from_environment({"DEEPGRAM_API_KEY": "k-1", "DEEPGRAM_LANGUAGE": "fr"})
     assert settings.key is not None

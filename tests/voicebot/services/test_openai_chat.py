@@ -215,4 +215,4 @@ def test_settings_come_from_the_environment() -> None:
     with pytest.raises(MissingKeyError):
         ChatSettings.from_environment({})
     with pytest.raises(ValueError, match="expected a base URL"):
-        ChatClient(ChatSettings(key=None, base_url="ftp://x"), breaker=CircuitBreaker("chat"))
+        ChatSettings(key=None, base_url="ftp://x")

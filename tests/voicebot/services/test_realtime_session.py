@@ -264,4 +264,4 @@ def test_settings_come_from_the_environment() -> None:
     assert SETTINGS.url() == "wss://realtime.example/v1/realtime?model=gpt-realtime"
     assert KEY not in repr(SETTINGS)
     with pytest.raises(ValueError, match="expected a base URL"):
-        replace(SETTINGS, base_url="ftp://x").url()
+        replace(SETTINGS, base_url="ftp://x")

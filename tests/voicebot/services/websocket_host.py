@@ -90,6 +90,7 @@ class WebSocketHost:
         await self.handle(stream)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
+        call: Call | None = None
         try:
             async with trio.open_nursery() as reader:
                 request = await wrap_server_stream(reader, stream)
@@ -110,6 +111,8 @@ class WebSocketHost:
                     await trio.sleep_forever()
         except* GONE:
             pass
+        if call is not None and call._frozen:
+            await trio.sleep_forever()  # whoever returns hangs up
 
     async def _converse(self, call: Call) -> None:
         try:

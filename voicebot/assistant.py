@@ -205,7 +205,7 @@ class Assistant(Bot):
             self._session.say(cancel_response(self._response or None))
 
     def _begin(self, response_id: str) -> "_Utterance | None":
-        self._speeches = [each for each in self._speeches if each.playout is None or not each.playout.done]
+        self._settle()
         utterance = _Utterance(Speech(response_id, self._settings.rate, limit_s=MAX_SPEECH_S))
         try:
             self._to_play.send_nowait(utterance)
@@ -231,8 +231,8 @@ class Assistant(Bot):
 
     async def _interrupt(self) -> None:
         """Be silent, and let the model know what was heard before that."""
+        self._settle()
         interrupted, self._speeches = self._speeches, []
-        interrupted = [each for each in interrupted if each.playout is None or not each.playout.done]
         if self._response is not None:
             self._forbid(self._response)
         if interrupted:
@@ -246,6 +246,13 @@ class Assistant(Bot):
                     self._tell_heard(utterance)
         if self._response is not None:
             self._session.say(cancel_response(self._response or None))
+
+    def _settle(self) -> None:
+        """Forget what is over; what our own connection has cut off was heard in part, too."""
+        for utterance in self._speeches:
+            if utterance.over and utterance.playout is not None and utterance.playout.interrupted:
+                self._tell_heard(utterance)
+        self._speeches = [each for each in self._speeches if not each.over]
 
     async def _clear(self) -> bool:
         try:
@@ -268,8 +275,11 @@ class Assistant(Bot):
                 continue
             try:
                 utterance.playout = await self._connection.play(utterance.speech, rate=self._settings.rate)
-            except VoicebotError:
-                utterance.speech.cut()  # should the connection be lost for good, what hears with it says so
+            except VoicebotError as error:
+                # Should the connection be lost for good, what hears with it says so.
+                self._report(f"an answer could not be played: {error}")
+                utterance.failed = True
+                utterance.speech.cut()
 
     def _recall(self) -> list[dict[str, Any]]:
         return [text_item(role, text) for role, text in self._memory.lines()]
@@ -281,6 +291,12 @@ class _Utterance:
 
     speech: Speech
     playout: Playout | None = None
+    failed: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of it will be heard."""
+        return self.failed or (self.playout is not None and self.playout.done)
 
     def heard(self) -> list[HeardSpan]:
         return self.speech.heard(0.0 if self.playout is None else self.playout.played_ms)

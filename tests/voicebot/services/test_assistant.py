@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 
 import numpy as np
 import pytest
@@ -266,6 +267,53 @@ async def test_outage_leaves_no_backlog_and_the_bot_goes_on(autojump_clock: trio
         before = len(there.lobby.heard())
         await there.ask()
         assert len(there.lobby.heard()) == before + 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_model_knows_what_was_heard_whenever_it_is_interrupted(
+    seed: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    random = Random(seed)
+    async with room() as there:
+        there.server.interrupts = random.random() < 0.5
+        for _ in range(8):
+            there.server.answer_s = tuple(random.uniform(0.005, 2.0) for _ in range(random.randint(1, 3)))
+            there.server.linger_s = random.choice([0.0, 1.0])
+            there.ann.say(tone(300, random.uniform(0.1, 0.5)))
+            await trio.sleep(random.uniform(0.5, 3.0))
+        await trio.sleep(10)
+        heard_by_response = {f"r-{number + 1}": each for number, each in enumerate(there.lobby.heard())}
+        assert len(heard_by_response) == there.bot.statistics().responses
+        assert there.bot.statistics().interruptions > 0
+        told = there.truncations()
+        for response, heard in heard_by_response.items():
+            left_ms = heard.played_ms
+            for item in (
+                each for each in there.talk.items.values() if each.item_id.startswith(f"{response}-")
+            ):
+                length_ms = item.samples * 1000 / RATE
+                heard_ms = min(left_ms, length_ms)
+                left_ms -= heard_ms
+                believed_ms = told.get(item.item_id, length_ms)
+                assert believed_ms == pytest.approx(heard_ms, abs=20), item
+        assert "invalid_value" not in there.talk.errors
+
+
+async def test_answer_that_our_own_connection_cuts_off_is_told_and_the_bot_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with room() as there:
+        there.server.answer_s = (5.0,)
+        await there.ask()
+        await trio.sleep(1)
+        await there.lobby.cut(there.running.connection)
+        await trio.sleep(5)
+        heard_ms = there.lobby.heard()[0].played_ms
+        await there.ask()
+        assert there.lobby.heard()[1].began_ms is not None
+        # As the relay last told, every 100 ms.
+        assert there.truncations() == {"r-1-i0": pytest.approx(heard_ms, abs=110)}
+        assert there.truncations()["r-1-i0"] <= heard_ms
 
 
 async def test_greeting_is_said_once(autojump_clock: trio.testing.MockClock) -> None:

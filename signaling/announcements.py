@@ -6,6 +6,7 @@ from typing import Any
 from signaling import events
 from signaling.messages import (
     ChatPosted,
+    Dtmf,
     LobbyClosed,
     ParticipantJoined,
     ParticipantLeft,
@@ -33,6 +34,7 @@ ANNOUNCEMENTS: dict[type[events.LobbyEvent], Callable[[Any], ServerMessage]] = {
     events.SpeakingChanged: lambda event: Speaking(
         participant_id=event.participant_id, speaking=event.speaking, level_dbov=event.level_dbov
     ),
+    events.DtmfPressed: lambda event: Dtmf(participant_id=event.participant_id, digit=event.digit),
 }
 
 

@@ -19,6 +19,7 @@ from signaling.handlers import Outcome, handle
 from signaling.messages import (
     MAX_CHAT_LENGTH,
     MAX_NAME_LENGTH,
+    AudioFrameError,
     ClientFrame,
     ClientMessage,
     CloseCode,
@@ -30,6 +31,7 @@ from signaling.messages import (
     Resume,
     ServerIdentity,
     Welcome,
+    decode_audio_frame_untrusted,
     decode_client,
     encode_server,
 )
@@ -44,6 +46,7 @@ from signaling.sessions import Sessions
 from signaling.storage import Change, Store, StoreHealth, StoreUnavailableError
 from signaling.tracing.tracer import NO_TRACER, Tracer
 from signaling.version import SERVER_NAME, server_version
+from signaling.voices.playouts import PlayOverflowError
 from signaling.websocket import Disconnected, WebSocket
 
 #: A client that negotiates and trickles sends some thirty messages in its first second.
@@ -52,6 +55,12 @@ MESSAGES_PER_SECOND = 50.0
 #: Refused messages that are put up with before the client is shown the door.
 REFUSAL_BURST = 200
 REFUSALS_PER_SECOND = 10.0
+#: Binary frames: a bot speaks in 20 ms frames four times as fast as it is heard, until its ten seconds are under way.
+SOUND_BURST = 400
+SOUND_FRAMES_PER_SECOND = 200.0
+#: Binary frames in a row that are no audio frames, and the time in which they are put up with.
+BAD_FRAMES = 10
+BAD_FRAMES_SECONDS = 10.0
 #: How long a reply waits for a store that is known to be in trouble; the requests behind it wait as long.
 TROUBLED_STORE_SECONDS = 0.5
 
@@ -99,6 +108,9 @@ class Connection:
         self._patience = TokenBucket(
             burst=REFUSAL_BURST, per_second=REFUSALS_PER_SECOND, now=trio.current_time()
         )
+        self._sound_allowance: TokenBucket | None = None
+        #: When bad binary frames came, since the last good one.
+        self._bad_frames: list[float] = []
 
     @property
     def session(self) -> Session:
@@ -120,7 +132,10 @@ class Connection:
                 received = await self._socket.receive()
                 if not self._is_served():
                     return
-                await self._answer(received)
+                if isinstance(received, bytes):
+                    self._hear(received)
+                else:
+                    await self._answer(received)
         except Disconnected:
             return
         finally:
@@ -176,16 +191,37 @@ class Connection:
         )
         self._socket.send(encode_server(message))
 
-    async def _answer(self, received_untrusted: str | bytes) -> None:
+    def _hear(self, received_untrusted: bytes) -> None:
+        """Take a binary frame: samples to be heard."""
+        now = trio.current_time()
+        if self._sound_allowance is None:
+            self._sound_allowance = TokenBucket(
+                burst=SOUND_BURST, per_second=SOUND_FRAMES_PER_SECOND, now=now
+            )
+        if not self._sound_allowance.take(now):
+            self._refuse(f"more than {SOUND_FRAMES_PER_SECOND:g} binary frames a second: send longer ones")
+            return
+        try:
+            self.session.play(decode_audio_frame_untrusted(received_untrusted))
+        except AudioFrameError as error:
+            self._send_error(None, ErrorCode.INVALID_AUDIO, str(error))
+            self._note_bad_frame(now)
+        except PlayOverflowError as error:
+            self._send_error(None, ErrorCode.PLAY_OVERFLOW, str(error))
+        else:
+            self._bad_frames.clear()
+
+    def _note_bad_frame(self, now: float) -> None:
+        self._bad_frames = [at for at in self._bad_frames if now - at < BAD_FRAMES_SECONDS]
+        self._bad_frames.append(now)
+        if len(self._bad_frames) >= BAD_FRAMES:
+            self._socket.close(CloseCode.POLICY, "too many binary frames that are no audio frames")
+
+    async def _answer(self, received_untrusted: str) -> None:
         if not self._allowance.take(trio.current_time()):
-            self._refuse()
+            self._refuse(f"more than {MESSAGES_PER_SECOND:g} messages a second")
             return
         self._requests += 1
-        if isinstance(received_untrusted, bytes):
-            self._send_error(
-                None, ErrorCode.UNSUPPORTED, "binary frames are not used: send JSON in text frames"
-            )
-            return
         try:
             frame = decode_client(received_untrusted)
         except MessageError as error:
@@ -236,8 +272,7 @@ class Connection:
         self._reply(outcome, frame.id)
 
     def _reply(self, outcome: Outcome, re: int | None) -> None:
-        self._socket.send(encode_server(outcome.reply, re))
-        for text in outcome.followed_by:
+        for text in (*outcome.preceded_by, encode_server(outcome.reply, re), *outcome.followed_by):
             self._socket.send(text)
 
     async def _commit(self, changes: tuple[Change, ...]) -> None:
@@ -275,9 +310,9 @@ class Connection:
         """Whether the session still is this connection's to speak for."""
         return self.session.alive and self.session.is_attached_to(self._socket)
 
-    def _refuse(self) -> None:
+    def _refuse(self, fault: str) -> None:
         # The frame is not even parsed: refusing must cost less than serving.
-        self._send_error(None, ErrorCode.RATE_LIMITED, f"more than {MESSAGES_PER_SECOND:g} messages a second")
+        self._send_error(None, ErrorCode.RATE_LIMITED, fault)
         if not self._patience.take(trio.current_time()):
             self._socket.close(CloseCode.POLICY, "too many messages for too long")
 

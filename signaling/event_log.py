@@ -33,7 +33,7 @@ def log_waiting(subscription: Subscription) -> None:
 def _log_event(stamped: Stamped) -> None:
     event = stamped.event
     # What happens several times a second in a lively lobby is logged for debugging only.
-    if event.latest_by or isinstance(event, events.ChatSaid):
+    if event.latest_by or isinstance(event, events.ChatSaid | events.DtmfPressed):
         write = _log.debug
     elif isinstance(event, _ALARMING):
         write = _log.warning

@@ -1,6 +1,6 @@
 """An event as plain values that JSON can carry: for the log, the store, the admin's stream and webhooks alike.
 
-What people write to each other is left out, at any depth. Total: a value of a type that is not known here becomes text.
+What people write to each other, and which keys they press, is left out, at any depth. Total: a value of a type that is not known here becomes text.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from signaling.events import Event
+from signaling.events import DtmfPressed, Event
 from signaling.messages import ChatMessage
 
 #: class -> fields of it that leave the service only to whom they were meant for.
-PRIVATE_FIELDS: dict[type, frozenset[str]] = {ChatMessage: frozenset({"text"})}
+PRIVATE_FIELDS: dict[type, frozenset[str]] = {
+    ChatMessage: frozenset({"text"}),
+    # It may be one of a PIN, or of a credit card's number.
+    DtmfPressed: frozenset({"digit"}),
+}
 _NONE: frozenset[str] = frozenset()
 #: Names of fields that say which lobby an event is about, the surest first.
 _LOBBY_FIELDS = ("lobby_id", "lobby")

@@ -173,3 +173,11 @@ class SpeakingChanged(LobbyEvent):
     participant_id: str
     speaking: bool
     level_dbov: int
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfPressed(LobbyEvent):
+    """A participant pressed a key of a telephone."""
+
+    participant_id: str
+    digit: str

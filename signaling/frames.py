@@ -12,6 +12,7 @@ from signaling.deflate import MIN_DEFLATED_BYTES, deflate
 PING = b"\x89\x00"
 
 _FINAL_TEXT = 0x81
+_FINAL_BINARY = 0x82
 _COMPRESSED = 0x40
 
 
@@ -32,6 +33,11 @@ def compressed_text_frame(text: str) -> bytes:
         if len(compressed) < len(payload):
             return _frame(_FINAL_TEXT | _COMPRESSED, compressed)
     return text_frame(text)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """Return the whole frame; never compressed, for samples hardly shrink."""
+    return _frame(_FINAL_BINARY, payload)
 
 
 def _frame(first: int, payload: bytes) -> bytes:

@@ -1,4 +1,6 @@
-"""What each request does: the table from message to handler. Those about media are in ``media_handlers.py``.
+"""What each request does: the table from message to handler.
+
+Those about media are in ``media_handlers.py``, those about sound as samples in ``voice_handlers.py``.
 
 A handler is synchronous, so that a request happens as one step between all others. It returns the reply, or an
 ``Outcome`` that says what must be durable before the reply is sent, or raises ``RequestError``, and then has changed
@@ -40,6 +42,7 @@ from signaling.request_error import RequestError
 from signaling.requester import Requester, membership_of
 from signaling.session import Membership
 from signaling.storage import Change
+from signaling.voice_handlers import VOICE_HANDLERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Outcome:
     reply: ServerMessage
     #: Committed before the reply is sent; if the store fails, the reply is ``storage_unavailable`` instead.
     durable: tuple[Change, ...] = ()
-    #: Frames that follow the reply, before anything else that happens.
+    #: Frames right before the reply, and right after it, before anything else that happens.
+    preceded_by: tuple[str, ...] = ()
     followed_by: tuple[str, ...] = ()
 
 
@@ -82,8 +86,9 @@ def _resume(requester: Requester, message: Resume) -> Outcome:
         replayed=missed is not None,
         lobby=None if membership is None or missed is not None else membership.snapshot,
         media_state=session.media.state,
+        audio_streams=() if session.voices is None else session.voices.numbers,
     )
-    return Outcome(resumed, followed_by=missed or ())
+    return Outcome(resumed, preceded_by=session.recapitulate_sound(), followed_by=missed or ())
 
 
 def _missed(membership: Membership | None, message: Resume) -> tuple[str, ...] | None:
@@ -148,4 +153,5 @@ HANDLERS: dict[type[ClientMessage], Callable[..., ServerMessage | Outcome]] = {
     ChatHistory: _chat_history,
     Ping: _ping,
     **MEDIA_HANDLERS,
+    **VOICE_HANDLERS,
 }

@@ -21,6 +21,9 @@ from signaling.lobby import Lobby
 from signaling.participant import Participant
 from signaling.replay import REPLAY_CHARACTERS, REPLAY_SECONDS, Replay
 from signaling.storage import DropLobby, LobbyRecord, PutLobby, Store, StoreUnavailableError
+from signaling.voices.counters import SoundCounters
+from signaling.voices.lobby_mix import LobbyMix
+from signaling.voices.mix import OpenMix
 
 #: A restored lobby counts on from somewhere else, so that an event's number from before the restart means nothing.
 _FIRST_SEQ_RANGE = 2**48
@@ -50,7 +53,7 @@ ON_DEMAND = LobbyOptions()
 
 
 class Lobbies:
-    """See the module. ``capacity`` is the limit of lobbies that have none of their own."""
+    """See the module. ``capacity`` is the limit of lobbies that have none of their own; ``open_mix`` makes their mixers, if any."""
 
     def __init__(
         self,
@@ -59,6 +62,7 @@ class Lobbies:
         store: Store,
         usage: CompanyUsage,
         on_audio: Callable[[Lobby], None],
+        open_mix: OpenMix | None = None,
         capacity: int | None = None,
         replay_seconds: float = REPLAY_SECONDS,
         replay_characters: int = REPLAY_CHARACTERS,
@@ -68,10 +72,13 @@ class Lobbies:
         self.restored = 0
         #: Participants in all lobbies now.
         self.participant_count = 0
+        #: Of sound as samples, in all lobbies.
+        self.sound = SoundCounters()
         self._bus = bus
         self._store = store
         self._usage = usage
         self._on_audio = on_audio
+        self._open_mix = open_mix
         self._capacity = capacity
         self._replay_seconds = replay_seconds
         self._replay_characters = replay_characters
@@ -255,6 +262,7 @@ class Lobbies:
                 max_seconds=self._replay_seconds,
                 max_characters=self._replay_characters,
             ),
+            mix=LobbyMix(self._open_mix, self.sound),
             on_audio=self._on_audio,
             clock=self._clock,
         )

@@ -19,6 +19,7 @@ from signaling.participant import Participant, PublishedTrack
 from signaling.removals import LOBBY_CLOSED
 from signaling.replay import Replay
 from signaling.storage import LobbyRecord
+from signaling.voices.lobby_mix import LobbyMix
 
 #: Voices: heard through the audio slots. What else there is to hear is for those who ask for it.
 SLOT_SOURCES = frozenset({"microphone", "bot"})
@@ -34,12 +35,15 @@ class Lobby:
         *,
         chat: Chat,
         replay: Replay,
+        mix: LobbyMix,
         on_audio: Callable[["Lobby"], None],
         clock: Callable[[], float],
     ) -> None:
         #: What is kept of the lobby; replaced by ``Lobbies.update``.
         self.record = record
         self.chat = chat
+        #: Who sounds in it, for those who take it mixed or as samples.
+        self.mix = mix
         self.participants: dict[str, Participant] = {}
         self._bus = bus
         self._replay = replay
@@ -92,6 +96,13 @@ class Lobby:
         """Return the audio slot of this number."""
         slots = self._audio_slots.slots
         return slots[number] if number < len(slots) else None
+
+    def find_mix(self, participant: Participant) -> relay.Source:
+        """Return the mix of all voices but this participant's.
+
+        Raises: RequestError ``unsupported``; relay.CapacityError.
+        """
+        return self.mix.listen(participant.participant_id)
 
     def has_room(self, *, but: Iterable[Participant] = ()) -> bool:
         """Tell whether one more may enter once these have left."""
@@ -154,6 +165,8 @@ class Lobby:
         participant.tracks[track.id] = published
         participant.changed()
         self._tracks[track.id] = (participant, published)
+        if track.kind == "audio" and source in SLOT_SOURCES:
+            self.mix.add_track(participant.participant_id, track)
         self._happened(
             events.TrackStarted(self.name, participant.participant_id, published.describe(), **self._whose)
         )
@@ -162,8 +175,10 @@ class Lobby:
 
     def unpublish(self, participant: Participant, track_id: str) -> None:
         """Remove a track, if it is there; everybody is told."""
-        if participant.tracks.pop(track_id, None) is not None:
+        published = participant.tracks.pop(track_id, None)
+        if published is not None:
             participant.changed()
+            self.mix.remove_track(participant.participant_id, published.track)
             del self._tracks[track_id]
             self._happened(events.TrackEnded(self.name, participant.participant_id, track_id, **self._whose))
 
@@ -191,9 +206,15 @@ class Lobby:
         """Tell everybody that a participant started or stopped speaking."""
         participant.speaking = speaking
         participant.changed()
+        if speaking:
+            self.mix.note_speaking(participant.participant_id)
         self._happened(
             events.SpeakingChanged(self.name, participant.participant_id, speaking, level_dbov, **self._whose)
         )
+
+    def press(self, participant: Participant, digit: str) -> None:
+        """Tell everybody that a participant pressed a key of a telephone."""
+        self._happened(events.DtmfPressed(self.name, participant.participant_id, digit, **self._whose))
 
     def _forget(self, participant: Participant) -> None:
         del self.participants[participant.participant_id]
@@ -202,6 +223,9 @@ class Lobby:
         participant.tracks.clear()
         participant.speaking = False
         participant.changed()
+        self.mix.forget(participant.participant_id)
+        if not self.participants:
+            self.mix.close()
 
     def _happened(self, event: events.LobbyEvent, *, but: Participant | None = None) -> None:
         self._bus.publish(event)

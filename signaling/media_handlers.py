@@ -43,14 +43,17 @@ def _offer(requester: Requester, message: Offer) -> ServerMessage:
         published=tuple(
             PublishedTrack(mid=mid, track_id=track.id) for mid, track in result.published.items()
         ),
-        subscribed=tuple(
-            SubscribedTrack(mid=mid, slot=source.index)
-            if isinstance(source, relay.AudioSlot)
-            else SubscribedTrack(mid=mid, track_id=source.id)
-            for mid, source in result.subscribed.items()
-        ),
+        subscribed=tuple(_describe_subscription(mid, source) for mid, source in result.subscribed.items()),
         refused=tuple(refused),
     )
+
+
+def _describe_subscription(mid: str, source: relay.Source) -> SubscribedTrack:
+    if isinstance(source, relay.AudioSlot):
+        return SubscribedTrack(mid=mid, slot=source.index)
+    if isinstance(source, relay.Track):
+        return SubscribedTrack(mid=mid, track_id=source.id)
+    return SubscribedTrack(mid=mid, mix=True)
 
 
 def _allowed_sources(membership: Membership, message: Offer, refused: list[RefusedSection]) -> dict[str, str]:
@@ -82,6 +85,8 @@ def _wanted_sources(
             refused.append(RefusedSection(mid=wish.mid, code=ErrorCode.FORBIDDEN, error=str(error)))
         except RequestError as error:
             refused.append(RefusedSection(mid=wish.mid, code=error.code, error=error.error))
+        except relay.CapacityError as error:
+            refused.append(RefusedSection(mid=wish.mid, code=ErrorCode.AT_CAPACITY, error=str(error)))
     return subscribe
 
 
@@ -98,15 +103,17 @@ def _subscribe(requester: Requester, message: Subscribe) -> ServerMessage:
         raise _unknown_mid() from None
     except relay.LocalProtocolError as error:
         raise RequestError(ErrorCode.KIND_MISMATCH, str(error), field="mid") from None
-    return Subscribed(track_id=message.track_id, slot=message.slot, mid=message.mid)
+    return Subscribed(track_id=message.track_id, slot=message.slot, mix=message.mix, mid=message.mid)
 
 
 def _find_source(membership: Membership, wish: Wish) -> relay.Source:
-    """Return the track or slot that is wished for.
+    """Return the track, slot or mix that is wished for.
 
-    Raises: PermissionDeniedError; RequestError ``unknown_track``.
+    Raises: PermissionDeniedError; RequestError ``unknown_track``, ``unsupported``; relay.CapacityError.
     """
     membership.grants.require("can_subscribe")
+    if wish.mix:
+        return membership.lobby.find_mix(membership.participant)
     source: relay.Source | None
     if wish.slot is not None:
         source = membership.lobby.find_slot(wish.slot)

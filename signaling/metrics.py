@@ -12,6 +12,7 @@ from signaling.bots import bot_metrics
 from signaling.event_metrics import event_metrics
 from signaling.operation_metrics import operation_metrics
 from signaling.report import Service
+from signaling.sound_metrics import sound_metrics
 from signaling.storage import StoreHealth, StoreStatistics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -70,6 +71,7 @@ class _ServiceCollector(Collector):
         yield from _store_metrics(service.store.statistics())
         yield from _access_metrics(service.access)
         yield from bot_metrics(service.bots.statistics())
+        yield from sound_metrics(service.lobbies.sound)
         yield from _relay_metrics(service.router.statistics())
 
 

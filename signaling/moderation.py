@@ -50,6 +50,8 @@ class Moderation:
         participant = _participant(lobby, participant_id)
         if track_id is None:
             participant.muted_by_server = muted
+            if muted:
+                lobby.mix.silence(participant_id)
             tracks = [id_ for id_, each in participant.tracks.items() if each.track.kind == "audio"]
         elif track_id in participant.tracks:
             tracks = [track_id]

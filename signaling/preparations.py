@@ -2,13 +2,14 @@
 
 A preparation is asynchronous and changes nothing. What it returns are further arguments of the handler, which runs
 right after it, before the next checkpoint, and looks again at what may have changed while the preparation took its time.
+One is an exception: ``play_clear`` is done here, for how much has been heard is known only a tick after it was asked for.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from signaling.admission import JoinRequest
-from signaling.messages import ChatHistory, ClientMessage, ErrorCode, Join, Resume, SetName
+from signaling.messages import ChatHistory, ClientMessage, ErrorCode, Join, PlayClear, Resume, SetName
 from signaling.request_error import RequestError
 from signaling.requester import Requester, membership_of
 from signaling.storage import StoreUnavailableError
@@ -56,9 +57,16 @@ async def _resume(requester: Requester, message: Resume) -> tuple[Any, ...]:
     return ()
 
 
+async def _play_clear(requester: Requester, _: PlayClear) -> tuple[Any, ...]:
+    membership_of(requester)
+    voices = requester.session.voices
+    return ({} if voices is None else await voices.clear(),)
+
+
 PREPARATIONS: dict[type[ClientMessage], Callable[[Requester, Any], Awaitable[tuple[Any, ...]]]] = {
     Resume: _resume,
     Join: _join,
     SetName: _set_name,
     ChatHistory: _chat_history,
+    PlayClear: _play_clear,
 }

@@ -48,6 +48,7 @@ from signaling.storage.opening import open_store
 from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
 from signaling.tracing.tracer import Tracer, open_tracing
+from signaling.voices.mix import OpenMix
 from signaling.web_app import make_web_app
 from signaling.web_server import WebServer
 from signaling.webhooks.endpoint import webhook_endpoints
@@ -76,13 +77,14 @@ async def run_server(
     token_key: TokenKey | None = None,
     answerer: Answerer | None = None,
     bot_deadlines: Deadlines | None = None,
+    open_mix: OpenMix | None = None,
     stop: trio.Event | None = None,
     task_status: trio.TaskStatus[RunningServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until ``stop`` is set, then end in an orderly way within ``settings.stop_seconds``.
 
     Cancelling ends it at once. A store and a token key that are given stand for those of the settings; an answerer
-    stands for the bots of lobbies.
+    stands for the bots of lobbies, ``open_mix`` makes their mixers (None: there are none).
 
     Raises, in exception groups: ListenError, relay.LocalProtocolError when a port or an address cannot be used,
     StoreOpenError, DataDirectoryError, TracingError, AdminTokenError, TokenKeyError, WebhookConfigurationError.
@@ -115,6 +117,7 @@ async def run_server(
                 store=kept,
                 usage=access.companies.usage,
                 on_audio=speaking.watch,
+                open_mix=open_mix,
                 replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
                 # Four bytes a character at most: what is replayed fits into half of a client's queue.
                 replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),

@@ -7,7 +7,7 @@ are synchronous; ``sessions.py`` runs the one task a session has.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ from signaling.lobbies import Lobbies
 from signaling.lobby import Lobby
 from signaling.media_link import MediaLink, StartWatching
 from signaling.messages import (
+    AudioFrameError,
+    AudioFrameWire,
     CloseCode,
     LobbySnapshot,
     MediaState,
@@ -38,6 +40,9 @@ from signaling.removals import LOBBY_CLOSED, NAME_TAKEN_OVER, TOKEN_EXPIRED, Rem
 from signaling.session_limits import SessionLimits
 from signaling.session_shadow import SessionShadow
 from signaling.storage import SessionRecord
+from signaling.voices.hearing import StartSoon
+from signaling.voices.numbers import StreamNumbers
+from signaling.voices.voices import Voices
 
 #: A reloading page takes one or two seconds to come back; a client that hung up on purpose does not.
 MEDIA_LOST_SECONDS = 5.0
@@ -48,6 +53,9 @@ class Link(Protocol):
 
     def send(self, text: str) -> None:
         """Queue a text frame; never waits."""
+
+    def send_sound(self, source: Callable[[], bytes]) -> None:
+        """Fetch binary messages from ``source`` until it has none (``b""``), as the client can take them; never waits."""
 
     def close(self, code: int, reason: str) -> None:
         """End the connection."""
@@ -80,6 +88,7 @@ class Session:
         shadow: SessionShadow,
         resume_seconds: float,
         start_watching: StartWatching,
+        start_soon: StartSoon,
         company_id: str = "",
         resumable: bool = True,
         former: SessionRecord | None = None,
@@ -101,6 +110,10 @@ class Session:
             on_change=self._media_changed,
             restored=former is not None,
         )
+        #: Sound as samples, if there is any.
+        self._voices: Voices | None = None
+        self._stream_numbers = StreamNumbers()
+        self._start_soon = start_soon
         self._lobbies = lobbies
         self._bus = bus
         self._shadow = shadow
@@ -259,6 +272,7 @@ class Session:
         """Leave the lobby, if in one, and end the media."""
         membership, self.membership = self.membership, None
         self.media.close(reason)
+        self._silence("left")
         if membership is None:
             return
         self._set_expiry(None)
@@ -295,6 +309,56 @@ class Session:
                 membership.lobby.publish(membership.participant, track, source=track.label)
         return result
 
+    # Sound as samples.
+
+    @property
+    def voices(self) -> Voices | None:
+        """What it hears and says as samples; None when that is nothing, and has been nothing in this lobby."""
+        return self._voices
+
+    def require_voices(self, membership: Membership) -> Voices:
+        """Return the above, made now if there was none."""
+        if self._voices is None:
+            self._voices = Voices(
+                membership.lobby,
+                membership.participant,
+                numbers=self._stream_numbers,
+                tell=self._tell_of_sound,
+                send_sound=self._send_sound,
+                start_soon=self._start_soon,
+            )
+        return self._voices
+
+    def play(self, frame: AudioFrameWire) -> None:
+        """Take samples that the client wants to be heard; those of playouts of a former lobby are dropped.
+
+        Raises: AudioFrameError, PlayOverflowError.
+        """
+        if self._voices is not None:
+            self._voices.play(frame)
+        elif not self._stream_numbers.was_given(frame.stream):
+            raise AudioFrameError(f"there is no stream {frame.stream}: expected one of play_open")
+
+    def recapitulate_sound(self) -> tuple[str, ...]:
+        """Return, once, what a client that comes back may have missed of its streams and playouts, as text frames."""
+        voices = self._voices
+        return () if voices is None else tuple(encode_server(each) for each in voices.recapitulate())
+
+    def _tell_of_sound(self, message: ServerMessage) -> bool:
+        self.tell(message)
+        return self.attached
+
+    def _send_sound(self, source: Callable[[], bytes]) -> bool:
+        if self._link is None:
+            return False
+        self._link.send_sound(source)
+        return True
+
+    def _silence(self, reason: str) -> None:
+        voices, self._voices = self._voices, None
+        if voices is not None:
+            voices.close(reason)
+
     # End.
 
     def end(self, reason: str) -> None:
@@ -320,6 +384,7 @@ class Session:
         company_id = self.belongs_to
         membership, self.membership = self.membership, None
         self.media.end("the server stops")
+        self._silence("closed")
         if membership is not None:
             self._lobbies.suspend_participant(membership.lobby, membership.participant)
         self._hang_up()

@@ -22,6 +22,12 @@ SESSION_LIMITS: Final[dict[str, Limit]] = {
     "chat_history": Limit(10, 2.0, "requests for older chat"),
     "join": Limit(20, 0.5, "joins"),
     "set_name": Limit(10, 0.5, "changes of name"),
+    "audio_listen": Limit(32, 2.0, "requests to listen"),
+    # Sentence by sentence, as a bot's text turns into speech.
+    "play_open": Limit(64, 10.0, "playouts"),
+    "play_clear": Limit(32, 10.0, "interruptions"),
+    "play_gain": Limit(32, 10.0, "changes of the gain"),
+    "press": Limit(32, 10.0, "keys pressed"),
 }
 
 

@@ -163,6 +163,7 @@ class Sessions:
                 shadow=self._shadow,
                 resume_seconds=self._resume_seconds,
                 start_watching=nursery.start_soon,
+                start_soon=nursery.start_soon,
                 company_id=beginning.company_id,
                 resumable=beginning.resumable,
                 former=beginning.former,

@@ -169,6 +169,15 @@ class WebSocket:
         """Queue a text frame; never waits. A client that does not keep up is closed with 1013."""
         self._post(self._frame(text))
 
+    def send_sound(self, source: Callable[[], bytes]) -> None:
+        """Send the binary messages that ``source`` returns, one a call, as the client can take them; never waits.
+
+        ``source`` returns ``b""`` when there is none, and is not asked again until the next call of this. It must bound what
+        it keeps: a client that is too slow for sound is not closed for that, it is asked less often.
+        """
+        self._outbox.fetch_sound_from(source)
+        self._request_flush()
+
     def close(self, code: int, reason: str, *, discard: bool = False) -> None:
         """End the connection from our side: last words, close frame. Only the first call counts."""
         if self._ended is not None:

@@ -6,7 +6,14 @@ class VoicebotError(Exception):
 
 
 class ConnectError(VoicebotError):
-    """No connection could be opened: the address, the network or the server refused."""
+    """No connection could be opened: the address, the network or the server refused.
+
+    ``status`` is the HTTP status with which a server refused, None when none was received.
+    """
+
+    def __init__(self, reason: str, *, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class ConnectionLostError(VoicebotError):

@@ -134,7 +134,8 @@ async def open_link(
     ) as error:
         if opened:
             raise
-        raise ConnectError(_explain_failure(error, url, timeouts)) from error
+        status = error.status_code if isinstance(error, ConnectionRejected) else None
+        raise ConnectError(_explain_failure(error, url, timeouts), status=status) from error
 
 
 def _explain_failure(error: Exception, url: WebSocketUrl, timeouts: Timeouts) -> str:

@@ -8,7 +8,7 @@ A lost connection is replaced, with back-off; the bots go on meanwhile, for they
 import random
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
@@ -36,10 +36,8 @@ from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError, Vo
 from voicebot.link import Dialect, Link, Loss, Timeouts, open_link
 from voicebot.nursery import open_bare_nursery
 from voicebot.opening import connect
-from voicebot.stream import WebSocketUrl, open_tcp
+from voicebot.stream import CLIENT_PATH, PROVIDER_PATH, WebSocketUrl, open_tcp, relay_url
 
-PROVIDER_PATH = "/ws/bots"
-BOT_PATH = "/ws"
 #: Messages that wait to be sent. Overflow policy: the oldest goes; the relay's deadlines make up for it.
 QUEUE_LENGTH = 4096
 #: Close codes after which coming back would be wrong.
@@ -86,21 +84,21 @@ class Provider:
         backoff: Backoff | None = None,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        patient: bool = False,
         log: Log = lambda _: None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         """``url``: where the relay is, such as ``ws://127.0.0.1:8080``. ``credential``: its admin token, or an API key.
 
-        ``make`` makes the bots, unless the class itself shall.
+        ``make`` makes the bots, unless the class itself shall. ``patient``: a relay that is not there yet is waited for.
 
         Raises: ValueError for a malformed URL.
         """
-        base = url.replace("http", "ws", 1) if url.startswith("http") else url
-        base = base.rstrip("/").removesuffix(PROVIDER_PATH).removesuffix(BOT_PATH)
-        self._address = WebSocketUrl.parse(base + PROVIDER_PATH)
+        self._address = WebSocketUrl.parse(relay_url(url, PROVIDER_PATH))
         self._open_stream = partial(open_tcp, self._address, ssl_context)
         self._timeouts = timeouts or Timeouts()
         self._backoff = backoff or Backoff(attempts=None)
+        self._patient = patient
         self._log = log
         self._dice = dice
         self._headers = (
@@ -119,7 +117,7 @@ class Provider:
         self.runner = BotRunner(
             make or bot,
             capacity=capacity,
-            connect=partial(_connect, base + BOT_PATH, self._timeouts, ssl_context),
+            connect=partial(_connect, relay_url(url, CLIENT_PATH), self._timeouts, ssl_context),
             tell=self._outgoing.put,
             report=lambda bot_id, error: log(f"bot {bot_id} failed: {error!r}"),
         )
@@ -130,8 +128,8 @@ class Provider:
     async def run(self) -> None:
         """Offer bots until cancelled; leaving says goodbye, and the relay gives the bots to others.
 
-        Raises: ConnectError when the first attempt fails; ProtocolError when the relay refuses the registration;
-        ConnectionLostError when it does not want the provider any more, or coming back was given up.
+        Raises: ConnectError when the first attempt fails, unless it is patient and the relay may only be late; ProtocolError when the
+        relay refuses the registration; ConnectionLostError when it does not want the provider any more, or coming back was given up.
         """
         async with open_bare_nursery() as nursery:
             await nursery.start(self.runner.run)
@@ -145,19 +143,21 @@ class Provider:
 
     async def _stay(self) -> None:
         attempt = 0
-        for first in _first_then_not():
+        first = True
+        while True:
             try:
                 since = trio.current_time()
                 loss = await self._serve()
+                first = False
                 if loss.code in FINAL_CLOSE_CODES:
                     raise loss.error()
                 if trio.current_time() - since >= self._backoff.maximum_s:
                     attempt = 0
             except (ConnectError, ProtocolError, trio.TooSlowError) as error:
-                if first:
+                if first and not (self._patient and may_be_late(error)):
                     raise
                 loss = Loss(str(error) or "the relay did not answer in time")
-            self._log(f"disconnected: {loss.reason}")
+            self._log(f"{'waiting for the relay' if first else 'disconnected'}: {loss.reason}")
             if not self._backoff.allows(attempt):
                 raise ConnectionLostError(f"gave up after {attempt} attempts: {loss.reason}")
             await trio.sleep(self._backoff.delay_s(attempt, self._dice()))
@@ -229,6 +229,11 @@ class Provider:
                 return
 
 
+def may_be_late(error: Exception) -> bool:
+    """Tell whether a relay that could not be connected to may be there later, as it is: it did not say no for a reason of its own."""
+    return isinstance(error, ConnectError) and (error.status in {None, 429} or (error.status or 0) >= 500)
+
+
 async def provide(url: str, bot: type[Bot], **options: object) -> None:
     """Offer bots of this class to a relay until cancelled; ``options`` and errors are those of ``Provider``."""
     await Provider(url, bot, **options).run()  # type: ignore[arg-type] # passed on as they are
@@ -238,12 +243,6 @@ def _connect(
     url: str, timeouts: Timeouts, ssl_context: ssl.SSLContext | None
 ) -> AbstractAsyncContextManager[Connection]:
     return connect(url, reconnect=BOT_BACKOFF, timeouts=timeouts, ssl_context=ssl_context)
-
-
-def _first_then_not() -> Iterator[bool]:
-    yield True
-    while True:
-        yield False
 
 
 class _Outgoing:

@@ -12,6 +12,16 @@ import trio
 OpenStream = Callable[[], Awaitable[trio.abc.Stream]]
 
 
+#: Of the WebSocket of clients, and of that of bot providers.
+CLIENT_PATH, PROVIDER_PATH = "/ws", "/ws/bots"
+
+
+def relay_url(url: str, path: str) -> str:
+    """Return the URL of one of a relay's WebSockets; ``url`` may be that of another one, or of the relay as browsers open it."""
+    base = url.replace("http", "ws", 1) if url.startswith("http") else url
+    return base.rstrip("/").removesuffix(PROVIDER_PATH).removesuffix(CLIENT_PATH) + path
+
+
 @dataclass(frozen=True, slots=True)
 class WebSocketUrl:
     """A URL taken apart; ``resource`` is path and query, ``host_header`` what HTTP wants to hear."""

@@ -22,6 +22,8 @@ MAX_STREAM = 0xFFFF
 Stream = Annotated[StrictInt, Field(ge=1, le=MAX_STREAM)]
 #: A key of a telephone (RFC 4733 section 3.2).
 Digit = Annotated[str, Field(pattern=r"^[0-9A-D*#]$")]
+#: Far below hearing; and louder than is any use, for the mix is limited.
+Gain = Annotated[float, Field(ge=-60, le=12)]
 #: Since the stream began; exact: samples are not rounded to whole ms.
 Milliseconds = Annotated[float, Field(ge=0)]
 
@@ -74,6 +76,13 @@ class PlayClear(ClientMessage):
     type: ClassVar[str] = "play_clear"
 
 
+class PlayGain(ClientMessage):
+    """Make all one plays, now and later, louder or quieter by so much, within a tick of the mixer. Reply: ``ok``."""
+
+    type: ClassVar[str] = "play_gain"
+    gain_db: Gain
+
+
 class Press(ClientMessage):
     """Press a key of a telephone; the lobby gets the event ``dtmf``. Reply: ``ok``."""
 
@@ -119,7 +128,7 @@ class AudioStreamStarted(ServerMessage):
 
 
 class AudioStreamEnded(ServerMessage):
-    """No frames of this stream follow any more: ``left``, ``closed`` (by the server) or ``failed``."""
+    """No frames of this stream follow any more: its participant ``left``, was ``silent`` for long, it was ``closed`` or ``failed``."""
 
     type: ClassVar[str] = "audio_stream_ended"
     stream: Stream
@@ -130,7 +139,7 @@ class PlayProgress(ServerMessage):
     """How much of a playout has been heard.
 
     ``done``: all of it. ``cleared``: no more will be, and ``reason`` says why: ``cleared`` (as asked for),
-    ``play_overflow``, ``left`` (the lobby, or whom it was meant for) or ``failed``.
+    ``play_overflow``, ``left`` (the lobby, or whom it was meant for), ``muted`` (by an administrator), ``closed`` or ``failed``.
     """
 
     type: ClassVar[str] = "play_progress"
@@ -153,6 +162,7 @@ AUDIO_CLIENT_MESSAGES: tuple[type[ClientMessage], ...] = (
     AudioUnlisten,
     PlayOpen,
     PlayClear,
+    PlayGain,
     Press,
 )
 AUDIO_SERVER_MESSAGES: tuple[type[ServerMessage], ...] = (

@@ -92,7 +92,7 @@ class Answer(ServerMessage):
 
 
 class Ok(ServerMessage):
-    """Reply to ``candidate``, ``mute``, ``audio_unlisten`` and ``press``: done."""
+    """Reply to ``candidate``, ``mute``, ``audio_unlisten``, ``play_gain`` and ``press``: done."""
 
     type: ClassVar[str] = "ok"
 

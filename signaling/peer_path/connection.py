@@ -340,6 +340,9 @@ class _Link:
     def send(self, text: str) -> None:
         """See ``session.Link``."""
 
+    def send_sound(self, source: Callable[[], bytes]) -> None:
+        """See ``session.Link``; nothing here asks for sound as samples."""
+
     def close(self, code: int, reason: str) -> None:
         """See ``session.Link``."""
         of_company = (

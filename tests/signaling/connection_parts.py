@@ -56,7 +56,10 @@ class Socket:
         #: What the server has sent and the client has not taken.
         self.sent: list[str] = []
         self.ended: Ended | None = None
-        self._to_receive, self._received = trio.open_memory_channel[str](100)
+        #: Binary messages that were fetched; none are while the client is ``deaf``.
+        self.sound: list[bytes] = []
+        self.deaf = False
+        self._to_receive, self._received = trio.open_memory_channel[str | bytes](1000)
         self._something_sent = trio.Event()
 
     async def wait_sent(self) -> None:
@@ -64,14 +67,14 @@ class Socket:
             self._something_sent = trio.Event()
             await self._something_sent.wait()
 
-    def say(self, text: str) -> None:
-        self._to_receive.send_nowait(text)
+    def say(self, message: str | bytes) -> None:
+        self._to_receive.send_nowait(message)
 
     def lose(self) -> None:
         self.ended = self.ended or Ended(1006, "", by_client=True)
         self._to_receive.close()
 
-    async def receive(self) -> str:
+    async def receive(self) -> str | bytes:
         try:
             return await self._received.receive()
         except trio.EndOfChannel:
@@ -81,6 +84,11 @@ class Socket:
         if self.ended is None:
             self.sent.append(text)
             self._something_sent.set()
+
+    def send_sound(self, source: Callable[[], bytes]) -> None:
+        if self.ended is None and not self.deaf:
+            while message := source():
+                self.sound.append(message)
 
     def close(self, code: int, reason: str) -> None:
         if self.ended is None:

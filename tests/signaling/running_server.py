@@ -12,6 +12,7 @@ from signaling.peer_path import Answerer
 from signaling.server import RunningServer, run_server
 from signaling.settings import load_settings
 from signaling.storage import Store
+from signaling.voices.mix import OpenMix
 
 #: Loading the kernels takes a second; compiling them, once a machine, a minute or two.
 START_SECONDS = 300
@@ -24,6 +25,7 @@ async def running_server(
     token_key: TokenKey | None = None,
     answerer: Answerer | None = None,
     bot_deadlines: Deadlines | None = None,
+    open_mix: OpenMix | None = None,
     **settings: object,
 ) -> AsyncIterator[RunningServer]:
     """Serve for the length of a scope; leaving it stops the server in the orderly way."""
@@ -49,6 +51,7 @@ async def running_server(
                     token_key=token_key,
                     answerer=answerer,
                     bot_deadlines=bot_deadlines,
+                    open_mix=open_mix,
                     stop=stop,
                 )
             )

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from signaling.outbox import PIECE_BYTES, Outbox
+from signaling.outbox import PIECE_BYTES, SOUND_PIECE_BYTES, Outbox
 
 
 class Owner:
@@ -117,3 +117,63 @@ def test_last_words_can_replace_what_waits_but_not_what_was_begun() -> None:
     outbox.put(b"waiting ")
     outbox.end(b"goodbye", discard=True)
     assert drained(outbox) == b"un goodbye"
+
+
+class Sound:
+    """So many binary messages of a size, each of the number of its place."""
+
+    def __init__(self, count: int, size: int) -> None:
+        self.messages = [bytes((place,)) * size for place in range(count)]
+
+    def __call__(self) -> bytes:
+        return self.messages.pop(0) if self.messages else b""
+
+
+def test_sound_is_fetched_when_there_is_nothing_else_to_write() -> None:
+    outbox = Owner().outbox
+    sound = Sound(2, 3)
+    outbox.fetch_sound_from(sound)
+    outbox.put(b"text")
+    assert outbox.next_piece() == b"text"
+    assert len(sound.messages) == 2
+    outbox.written(4)
+    assert drained(outbox) == b"\x82\x03\0\0\0" + b"\x82\x03\1\1\1"
+    sound.messages.append(b"later")
+    assert not outbox.next_piece()
+    outbox.fetch_sound_from(sound)
+    assert drained(outbox) == b"\x82\x05later"
+    assert outbox.queued_bytes == 0
+
+
+def test_no_more_sound_is_fetched_than_a_piece_of_it_and_messages_go_between() -> None:
+    outbox = Owner(max_bytes=10**6).outbox
+    sound = Sound(100, 1000)
+    outbox.fetch_sound_from(sound)
+    piece = outbox.next_piece()
+    assert SOUND_PIECE_BYTES <= len(piece) < SOUND_PIECE_BYTES + 1004
+    assert outbox.queued_bytes == len(piece)
+    outbox.put(b"text")
+    outbox.written(len(piece))
+    assert outbox.next_piece() == b"text"
+    assert len(sound.messages) == 100 - len(piece) // 1004
+
+
+def test_sound_that_is_being_written_does_not_count_towards_the_bound() -> None:
+    owner = Owner()
+    owner.outbox.fetch_sound_from(Sound(1, 200))
+    assert len(owner.outbox.next_piece()) == 204
+    for _ in range(3):
+        owner.outbox.put(b"x" * 33)
+    assert owner.overflows == 0
+    owner.outbox.put(b"x" * 33)
+    assert owner.overflows == 1
+
+
+def test_after_the_end_no_sound_is_fetched() -> None:
+    outbox = Owner().outbox
+    sound = Sound(2, 3)
+    outbox.fetch_sound_from(sound)
+    outbox.end(b"goodbye")
+    outbox.fetch_sound_from(sound)
+    assert drained(outbox) == b"goodbye"
+    assert len(sound.messages) == 2

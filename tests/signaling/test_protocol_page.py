@@ -19,12 +19,14 @@ from signaling.messages import (
     Limits,
     Participant,
     Track,
+    audio_frames,
     decode_client,
     decode_server,
 )
 from signaling.messages.client import MAX_SECTIONS
 from signaling.messages.model import MAX_SDP_LENGTH, Message, Part
 from signaling.session_limits import SESSION_LIMITS
+from signaling.voices import hearing, mix, playouts, speakers, speech, stream
 
 PAGE = (Path(signaling.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
 NOUNS: dict[str, type[Part]] = {"participant": Participant, "track": Track, "chat message": ChatMessage}
@@ -115,6 +117,15 @@ def test_numbers_in_the_page_are_those_of_the_code() -> None:
         (SESSION_LIMITS["chat"].per_second, "and {} a second,"),
         (SESSION_LIMITS["join"].burst, "{} joins in a burst"),
         (SESSION_LIMITS["join"].per_second * 60, "and {} a minute,"),
+        (SESSION_LIMITS["audio_listen"].burst, "{} requests to listen in a burst"),
+        (SESSION_LIMITS["audio_listen"].per_second, "listen in a burst and {} a second,"),
+        (SESSION_LIMITS["play_open"].burst, "{} playouts in a burst"),
+        (SESSION_LIMITS["play_open"].per_second, "playouts in a burst and {} a second,"),
+        (SESSION_LIMITS["play_clear"].burst, "{} interruptions"),
+        (SESSION_LIMITS["press"].per_second, "keys pressed in a burst and {} a second."),
+        (connection.SOUND_BURST, "{} frames in a burst"),
+        (connection.SOUND_FRAMES_PER_SECOND, "and {} frames a second"),
+        (playouts.REMEMBERED, "how the last {} ended"),
         (replay.REPLAY_EVENTS, "keeps the last {} events"),
         (connection.REFUSAL_BURST, "more than {} refusals"),
         (connection.REFUSALS_PER_SECOND, "and {} more a second"),
@@ -124,6 +135,29 @@ def test_numbers_in_the_page_are_those_of_the_code() -> None:
         (session.MEDIA_LOST_SECONDS, "ends after {} s"),
     ):
         assert phrase.format(f"{number:,g}" if number < 400_000 else f"{number:,}") in text, phrase
+
+
+def test_numbers_about_sound_are_those_of_the_code() -> None:
+    text = " ".join(chapter("Sound as samples").split())
+    for number, phrase in (
+        (audio_frames.HEADER.size, "a header of {} bytes"),
+        (audio_frames.VERSION, "| version | u8 | {} |"),
+        (audio_frames.VOICED, "| {} *voiced*"),
+        (audio_frames.GAP, "; {} *gap*"),
+        (audio_frames.END, "; {} *end*"),
+        (stream.MAX_FRAMES, "{} frames wait"),
+        (hearing.MAX_LISTENING, "At most {} streams and subscriptions"),
+        (speakers.MAX_SPEAKERS, "brings at most {} streams"),
+        (playouts.MAX_PLAYOUTS, "At most {} playouts"),
+        (playouts.MAX_WAITING_SECONDS, "beyond {} s of one"),
+        (playouts.MAX_SESSION_WAITING_SECONDS, "or {} s of all"),
+        (int(speech.PROGRESS_SECONDS * 1000), "every {} ms how much"),
+        (mix.FRAME_MS, "a tick of {} ms"),
+        (connection.BAD_FRAMES_SECONDS, "ten in a row within {} s"),
+    ):
+        assert phrase.format(f"{number:g}") in text, phrase
+    assert audio_frames.HEADER.format in text
+    assert (playouts.MAX_FRAME_SECONDS, connection.BAD_FRAMES) == (1, 10)
 
 
 def test_every_message_has_a_handler_and_every_lobby_event_an_announcement() -> None:

@@ -118,7 +118,7 @@ async def test_unknown_fields_are_ignored() -> None:
 async def test_binary_frames_are_refused_and_the_connection_lives() -> None:
     async with running_server() as server, raw_websocket(server.url) as client:
         await client.send(BytesMessage(data=b"\x00\xff" * 100))
-        assert (await client.next_message())["data"]["code"] == ErrorCode.UNSUPPORTED
+        assert (await client.next_message())["data"]["code"] == ErrorCode.INVALID_AUDIO
         await client.send_message("ping")
         assert (await client.next_message())["type"] == "pong"
 

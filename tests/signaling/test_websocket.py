@@ -3,16 +3,28 @@
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import AcceptConnection, CloseConnection, Event, Message, Ping, Pong, Request, TextMessage
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Message,
+    Ping,
+    Pong,
+    Request,
+    TextMessage,
+)
 
 from signaling.courier import Courier
 from signaling.messages import CloseCode
+from signaling.outbox import SOUND_PIECE_BYTES
 from signaling.websocket import ABNORMAL, Ended, WebSocket, WebSocketLimits, serve_websocket
 
 Stream = trio.abc.HalfCloseableStream
@@ -77,13 +89,19 @@ class Peer:
     async def events(self, *, answer_pings: bool = True) -> AsyncIterator[Event]:
         """Yield whole messages and control frames until the server closes the stream."""
         text = ""
+        whole = bytearray()
         while True:
             for event in self.protocol.events():
                 state = self.protocol.state
                 asked = isinstance(event, Ping) and answer_pings and state is ConnectionState.OPEN
                 if asked or state is ConnectionState.REMOTE_CLOSING:
                     await self.send(event.response())
-                if isinstance(event, Message):
+                if isinstance(event, BytesMessage):
+                    whole += event.data
+                    if event.message_finished:
+                        yield BytesMessage(data=bytes(whole))
+                        whole.clear()
+                elif isinstance(event, Message):
                     text += event.data
                     if event.message_finished:
                         yield TextMessage(data=text)
@@ -130,13 +148,17 @@ async def serving(
     keepalive_seconds: float = 3600,
     max_message_bytes: int = 100_000,
     send_queue_bytes: int = 10_000_000,
+    send_timeout_seconds: float = 10,
     compression: bool = True,
     peer: type[Peer] = Peer,
 ) -> AsyncIterator[Peer]:
     near, far = trio.testing.memory_stream_pair()
     courier = Courier(keepalive_seconds=keepalive_seconds)
     limits = WebSocketLimits(
-        max_message_bytes=max_message_bytes, send_queue_bytes=send_queue_bytes, compression=compression
+        max_message_bytes=max_message_bytes,
+        send_queue_bytes=send_queue_bytes,
+        send_timeout_seconds=send_timeout_seconds,
+        compression=compression,
     )
     client = peer(near)
     served = trio.Event()
@@ -254,6 +276,71 @@ async def test_an_overflow_finishes_the_frame_that_was_begun_and_says_why(kind, 
     assert close.code == CloseCode.TRY_LATER
     assert "too slow" in texts[-1]
     assert [int(text.split()[0]) for text in texts[:-1]] == list(range(len(texts) - 1))
+
+
+@EVERY_STREAM
+async def test_sound_and_messages_arrive_whole_each_in_their_order(kind, autojump_clock) -> None:
+    sizes = [1, 125, 126, 700, 65_535, 70_000]
+    sound = [bytes((number,)) * sizes[number % len(sizes)] for number in range(100)]
+    waiting: list[bytes] = []
+
+    def fetch() -> bytes:
+        return waiting.pop(0) if waiting else b""
+
+    async def talk(socket: WebSocket) -> None:
+        for number in range(100):
+            waiting.append(sound[number])
+            socket.send_sound(fetch)
+            socket.send(f"{number} " + "x" * sizes[number % len(sizes)])
+            if number % 7 == 0:
+                await trio.sleep(0.01)
+        await trio.sleep(100)
+
+    async with serving(talk, kind) as peer:
+        heard: list[bytes] = []
+        texts: list[str] = []
+        async for event in peer.events():
+            if isinstance(event, BytesMessage):
+                heard.append(bytes(event.data))
+            elif isinstance(event, TextMessage):
+                texts.append(event.data)
+    assert heard == sound
+    assert [int(text.split()[0]) for text in texts[:100]] == list(range(100))
+
+
+async def test_a_client_that_does_not_take_sound_keeps_its_messages(autojump_clock) -> None:
+    """Over a stream that takes 700 bytes a second, far less than there is to hear."""
+
+    class Narrow(Trickle):
+        async def send_all(self, data: bytes | memoryview) -> None:
+            for at in range(0, len(data), 700):
+                await trio.sleep(1)
+                await self._below.send_all(bytes(data[at : at + 700]))
+
+        def send_nowait(self, data: bytes | memoryview) -> int:
+            return 0
+
+    fetched = 0
+
+    def fetch() -> bytes:
+        nonlocal fetched
+        fetched += 1
+        return b"\1" * 656
+
+    async def talk(socket: WebSocket) -> None:
+        for number in range(10):
+            socket.send_sound(fetch)
+            socket.send(f"{number}")
+            await trio.sleep(30)
+            # Little is under way at a time, however much there is.
+            assert socket.queued_bytes < SOUND_PIECE_BYTES + 1000
+
+    narrow = partial(Narrow, seed=1, most=700)
+    async with serving(talk, narrow, send_queue_bytes=100, send_timeout_seconds=60) as peer:
+        texts, _ = await peer.texts_and_close()
+    assert texts == [str(number) for number in range(10)]
+    assert peer.ended == Ended(CloseCode.NORMAL, "", by_client=False)
+    assert fetched < 400
 
 
 async def test_a_client_that_is_silent_is_pinged_then_closed(autojump_clock) -> None:

@@ -33,6 +33,8 @@ class Client:
         self.welcome: Welcome
         self.joined: Joined
         self.events: deque[ServerMessage] = deque()
+        #: Binary messages.
+        self.sound: deque[bytes] = deque()
         #: Numbers of all events of the lobby, in the order of arrival.
         self.numbers: list[int] = []
         self._next_id = 0
@@ -45,9 +47,25 @@ class Client:
     async def send_text(self, text: str) -> None:
         await self.socket.send_message(text)
 
+    async def send_bytes(self, message: bytes) -> None:
+        await self.socket.send_message(message)
+
+    async def next_sound(self) -> bytes:
+        """Return the next binary message; text that comes before it is kept."""
+        with trio.fail_after(PATIENCE_SECONDS):
+            while not self.sound:
+                received = await self.socket.get_message()
+                if isinstance(received, bytes):
+                    self.sound.append(received)
+                else:
+                    self.events.append(decode_server(received).message)
+        return self.sound.popleft()
+
     async def receive(self) -> tuple[ServerMessage, int | None]:
         with trio.fail_after(PATIENCE_SECONDS):
-            frame = decode_server(await self.socket.get_message())
+            while isinstance(received := await self.socket.get_message(), bytes):
+                self.sound.append(received)
+        frame = decode_server(received)
         if frame.seq is not None:
             self.numbers.append(frame.seq)
         return frame.message, frame.re

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 #: Zero crossings of the sinc on either side: images and aliases are below -70 dB, 0.9 of the band is flat.
 CROSSINGS = 24
+#: Places between two samples for which weights are kept. Usual rates need 640 at most; odd ones make do with the nearest.
+MAX_ROWS = 4096
 _KAISER_BETA = 8.0
 _PASSED = 0.95
 
@@ -22,7 +24,8 @@ class Resampler:
     def __init__(self, rate: int, to_rate: int) -> None:
         divisor = gcd(rate, to_rate)
         self._up, self._down = to_rate // divisor, rate // divisor
-        self._weights = _weights(self._up, self._down)
+        self._rows = min(self._up, MAX_ROWS)
+        self._weights = _weights(self._rows, self._up / self._down)
         self._half = self._weights.shape[1] // 2
         #: What is still needed of what came in; its first sample is number ``_first`` (the first that came is 0).
         self._waiting = np.zeros(self._half - 1, np.float32)
@@ -49,7 +52,7 @@ class Resampler:
         places = np.arange(self._gone, until, dtype=np.int64) * self._down
         begins = places // self._up - (self._half - 1) - self._first
         windows = np.lib.stride_tricks.sliding_window_view(self._waiting, 2 * self._half)[begins]
-        summed = np.einsum("ij,ij->i", windows, self._weights[places % self._up])
+        summed = np.einsum("ij,ij->i", windows, self._weights[places % self._up * self._rows // self._up])
         self._gone = until
         kept = until * self._down // self._up - (self._half - 1) - self._first
         if kept > 0:
@@ -59,11 +62,11 @@ class Resampler:
 
 
 @lru_cache(maxsize=16)
-def _weights(up: int, down: int) -> NDArray[np.float32]:
+def _weights(rows: int, ratio: float) -> NDArray[np.float32]:
     """Return a row of weights for each place between two samples; each sums to 1."""
-    band = _PASSED * min(1.0, up / down)
+    band = _PASSED * min(1.0, ratio)
     half = int(np.ceil(CROSSINGS / band))
-    offsets = np.arange(-(half - 1), half + 1)[None, :] - (np.arange(up) / up)[:, None]
+    offsets = np.arange(-(half - 1), half + 1)[None, :] - (np.arange(rows) / rows)[:, None]
     window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1 - (offsets / half) ** 2, 0, 1))) / np.i0(_KAISER_BETA)
     weights = np.sinc(band * offsets) * window
     normal: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

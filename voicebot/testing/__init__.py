@@ -12,5 +12,6 @@ async def test_it_greets(autojump_clock):
 from voicebot.testing.fake_lobby import FakeLobby, Person, RunningBot
 from voicebot.testing.fake_voices import Heard
 from voicebot.testing.sounds import silence, tone
+from voicebot.testing.threads import threads_take_no_time
 
-__all__ = ["FakeLobby", "Heard", "Person", "RunningBot", "silence", "tone"]
+__all__ = ["FakeLobby", "Heard", "Person", "RunningBot", "silence", "threads_take_no_time", "tone"]

@@ -1,0 +1,1 @@
+"""That this file is here lets tests in this directory import what lies beside it."""

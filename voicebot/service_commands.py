@@ -4,22 +4,19 @@ Their keys are read from the environment and nowhere else; a missing one is told
 provider share a circuit breaker: a service that is down is tried by one of them at a time.
 """
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import trio
 import typer
 
 from voicebot.assistant import Assistant
 from voicebot.bot import Assignment, Bot
 from voicebot.bot_runner import MakeBot
 from voicebot.chat_assistant import ChatAssistant, ChatAssistantSettings
-from voicebot.errors import VoicebotError
-from voicebot.provider import Provider
 from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import SERVICE as DEEPGRAM
 from voicebot.services.errors import MissingKeyError
@@ -30,7 +27,10 @@ from voicebot.transcriber import Transcriber, TranscriberSettings
 
 _Url = Annotated[str, typer.Option(help="Where the relay is.")]
 _Name = Annotated[
-    str | None, typer.Option(help="What the provider is called; the bot's own title if left out.")
+    str | None,
+    typer.Option(
+        help="What the provider, or with --lobby the bot, is called; the bot's own title if left out."
+    ),
 ]
 _Capacity = Annotated[int, typer.Option(min=1, max=1000, help="Bots at a time.")]
 _Credential = Annotated[
@@ -43,6 +43,17 @@ _Credential = Annotated[
 _Drain = Annotated[
     float, typer.Option(min=0, help="How long bots may go on after the first signal, in seconds.")
 ]
+_Wait = Annotated[bool, typer.Option(help="Whether to wait for a relay that is not there yet.")]
+_Lobby = Annotated[
+    str | None, typer.Option(help="Join this lobby at once, instead of waiting to be asked for.")
+]
+_Token = Annotated[
+    str | None, typer.Option(envvar="RELAY_BOT_TOKEN", help="A join token for that lobby, if it needs one.")
+]
+_Password = Annotated[
+    str | None, typer.Option(envvar="RELAY_BOT_PASSWORD", help="The password of that lobby, if it has one.")
+]
+_Config = Annotated[str, typer.Option(help="The bot's config, a JSON object, with --lobby.")]
 _ServiceUrl = Annotated[
     str | None, typer.Option(help="The service's base URL, if it is another one that speaks the same.")
 ]
@@ -69,6 +80,11 @@ def transcriber(
     capacity: _Capacity = 10,
     credential: _Credential = None,
     drain_seconds: _Drain = DRAIN_SECONDS,
+    wait: _Wait = True,
+    lobby: _Lobby = None,
+    token: _Token = None,
+    password: _Password = None,
+    config: _Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     language: Annotated[
@@ -86,7 +102,7 @@ def transcriber(
         int, typer.Option(min=1, max=1000, help="People written down in one lobby.")
     ] = 20,
 ) -> None:
-    """Offer a bot that writes down who says what, by Deepgram. The key: DEEPGRAM_API_KEY, or DEEPGRAM_API_KEY_FILE."""
+    """Write down who says what, by Deepgram. The key: DEEPGRAM_API_KEY, or DEEPGRAM_API_KEY_FILE."""
     environment = _with(DEEPGRAM_URL=service_url, DEEPGRAM_MODEL=model, DEEPGRAM_LANGUAGE=language)
     settings = _read(TranscriberSettings.from_environment, environment)
     settings = replace(settings, directory=transcripts, max_speakers=max_speakers)
@@ -95,7 +111,20 @@ def transcriber(
     def make(assignment: Assignment) -> Bot:
         return Transcriber(assignment, settings=settings, breaker=breaker, report=_reporter(assignment))
 
-    _offer(Transcriber, make, url, name, capacity, credential, drain_seconds)
+    _run(
+        Transcriber,
+        make,
+        url,
+        name,
+        capacity,
+        credential,
+        drain_seconds,
+        wait,
+        lobby,
+        token,
+        password,
+        config,
+    )
 
 
 def assistant(
@@ -104,12 +133,17 @@ def assistant(
     capacity: _Capacity = 10,
     credential: _Credential = None,
     drain_seconds: _Drain = DRAIN_SECONDS,
+    wait: _Wait = True,
+    lobby: _Lobby = None,
+    token: _Token = None,
+    password: _Password = None,
+    config: _Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     voice: Annotated[str | None, typer.Option(help="Which of the service's voices.")] = None,
     instructions: _TextFile = None,
 ) -> None:
-    """Offer a bot that one can talk to, by OpenAI's Realtime API. The key: OPENAI_API_KEY, or OPENAI_API_KEY_FILE."""
+    """Talk with people, by OpenAI's Realtime API. The key: OPENAI_API_KEY, or OPENAI_API_KEY_FILE."""
     environment = _with(
         OPENAI_REALTIME_URL=service_url, OPENAI_REALTIME_MODEL=model, OPENAI_REALTIME_VOICE=voice
     )
@@ -120,7 +154,9 @@ def assistant(
     def make(assignment: Assignment) -> Bot:
         return Assistant(assignment, settings=settings, breaker=breaker, report=_reporter(assignment))
 
-    _offer(Assistant, make, url, name, capacity, credential, drain_seconds)
+    _run(
+        Assistant, make, url, name, capacity, credential, drain_seconds, wait, lobby, token, password, config
+    )
 
 
 def chat_assistant(
@@ -129,6 +165,11 @@ def chat_assistant(
     capacity: _Capacity = 100,
     credential: _Credential = None,
     drain_seconds: _Drain = DRAIN_SECONDS,
+    wait: _Wait = True,
+    lobby: _Lobby = None,
+    token: _Token = None,
+    password: _Password = None,
+    config: _Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     personality: _TextFile = None,
@@ -137,7 +178,7 @@ def chat_assistant(
     ] = 4000,
     max_tokens: Annotated[int, typer.Option(min=1, help="How long an answer may be.")] = 500,
 ) -> None:
-    """Offer a bot that answers in the chat, by any API like OpenAI's. The key: OPENAI_API_KEY, or OPENAI_API_KEY_FILE."""
+    """Answer in the chat, by any API like OpenAI's. The key: OPENAI_API_KEY, or OPENAI_API_KEY_FILE."""
     environment = _with(OPENAI_BASE_URL=service_url, OPENAI_CHAT_MODEL=model)
     settings = _read(ChatAssistantSettings.from_environment, environment)
     settings = replace(
@@ -157,10 +198,23 @@ def chat_assistant(
             report=_reporter(assignment),
         )
 
-    _offer(ChatAssistant, make, url, name, capacity, credential, drain_seconds)
+    _run(
+        ChatAssistant,
+        make,
+        url,
+        name,
+        capacity,
+        credential,
+        drain_seconds,
+        wait,
+        lobby,
+        token,
+        password,
+        config,
+    )
 
 
-def _offer(
+def _run(
     bot: type[Bot],
     make: MakeBot,
     url: str,
@@ -168,31 +222,43 @@ def _offer(
     capacity: int,
     credential: str | None,
     drain_seconds: float,
+    wait: bool,
+    lobby: str | None,
+    token: str | None,
+    password: str | None,
+    config: str,
 ) -> None:
-    # Here, for the other module adds these commands when it is imported.
-    from voicebot.command import provide_until_signal  # noqa: PLC0415
+    # Here, for that module adds these commands when it is imported.
+    from voicebot.command import _run, _Wish  # noqa: PLC0415
 
-    try:
-        provider = Provider(
-            url,
+    _run(
+        _Wish(
             bot,
-            name=name,
-            capacity=capacity,
-            credential=credential,
+            url,
+            name,
+            capacity,
+            credential,
+            drain_seconds,
+            wait,
+            lobby,
+            token,
+            password,
             make=make,
-            log=partial(typer.echo, err=True),
+            config=_parse_config(config, lobby),
         )
-    except ValueError as error:
-        _fail(str(error), 2)
-    cause: BaseException | None = None
+    )
+
+
+def _parse_config(text: str, lobby: str | None) -> dict[str, Any]:
     try:
-        trio.run(provide_until_signal, provider, drain_seconds, strict_exception_groups=True)
-    except* (VoicebotError, trio.TooSlowError) as errors:
-        cause = errors
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    if cause is not None:
-        _fail(str(cause) or "the relay did not answer in time", 1)
+        config = json.loads(text)
+    except ValueError as error:
+        _fail(f"--config is no JSON: {error}", 2)
+    if not isinstance(config, dict):
+        _fail(f"--config is to be a JSON object, not {text}", 2)
+    if config and lobby is None:
+        _fail("--config goes with --lobby: a bot that is asked for is told by its config", 2)
+    return config
 
 
 def _with(**options: str | None) -> dict[str, str]:
@@ -218,7 +284,7 @@ def _text(path: Path | None) -> str:
 
 def _reporter(assignment: Assignment) -> Report:
     def report(text: str) -> None:
-        typer.echo(f"bot {assignment.bot_id}: {text}", err=True)
+        typer.echo(f"{assignment.name!r} in {assignment.lobby!r}: {text}", err=True)
 
     return report
 

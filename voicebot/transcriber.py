@@ -34,6 +34,7 @@ FRAME_MS = 40
 QUEUE_LENGTH = 64
 #: An outage that is shorter than this is nobody's concern but the file's.
 OUTAGE_S = 5.0
+NOTICE = "What is said here is written down."
 #: Less than this missing is not worth a line.
 MISSING_MS = 500.0
 
@@ -71,7 +72,11 @@ class _Speaker:
 
 
 class Transcriber(Bot):
-    """See the module. ``config``: ``language``, ``keyterms``, ``endpointing_ms``; ``chat`` and ``file``: where to; ``bots``: theirs, too."""
+    """See the module.
+
+    ``config``: ``language``, ``keyterms``, ``endpointing_ms``; ``chat`` and ``file``: where to; ``bots``: theirs, too; ``notice``: a line
+    of chat by which people know; empty: none.
+    """
 
     title: ClassVar[str] = "Transcriber"
     description: ClassVar[str] = "Writes down what is said, speaker by speaker."
@@ -89,6 +94,7 @@ class Transcriber(Bot):
             "chat": {"type": "boolean"},
             "file": {"type": "boolean"},
             "bots": {"type": "boolean"},
+            "notice": {"type": "string", "maxLength": 500},
         },
         "additionalProperties": False,
     }
@@ -120,12 +126,15 @@ class Transcriber(Bot):
             endpointing_ms=config.get("endpointing_ms", deepgram.endpointing_ms),
         )
         self._to_chat: bool = config.get("chat", True)
+        self._notice: str = config.get("notice", NOTICE)
         self._with_bots: bool = config.get("bots", False)
         self._file: TranscriptFile | None = None
         if config.get("file", False):
             if self._settings.directory is None:
                 raise ValueError("no transcripts are kept here: leave out `file`, or ask who runs the bots")
-            path = transcript_path(self._settings.directory, assignment.lobby_id, assignment.bot_id)
+            # A bot that is asked for anew goes on in the same file; one that nobody asked for has no id.
+            name = assignment.bot_id or f"{now():%Y%m%d-%H%M%S}"
+            path = transcript_path(self._settings.directory, assignment.lobby_id or assignment.lobby, name)
             self._file = TranscriptFile(path)
         self._breaker = breaker or CircuitBreaker(SERVICE)
         self._open_stream = open_stream
@@ -158,6 +167,8 @@ class Transcriber(Bot):
         """
         self._connection = connection
         async with open_bare_nursery() as nursery:
+            if self._notice.strip():
+                self._say(self._notice)
             nursery.start_soon(self._write_chat)
             nursery.start_soon(self._write_file)
             nursery.start_soon(self._tell_outages)

@@ -45,7 +45,7 @@ def test_key_is_no_option(command: str, app: typer.Typer) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_command_with_all_it_needs_connects_to_the_relay(command: str, app: typer.Typer) -> None:
-    result = run(app, command, "--url", NOWHERE, DEEPGRAM_API_KEY="k-1", OPENAI_API_KEY="k-1")
+    result = run(app, command, "--no-wait", "--url", NOWHERE, DEEPGRAM_API_KEY="k-1", OPENAI_API_KEY="k-1")
     assert result.exit_code == 1
     assert "cannot connect to 127.0.0.1:9" in result.output
     assert "k-1" not in result.output
@@ -53,7 +53,7 @@ def test_command_with_all_it_needs_connects_to_the_relay(command: str, app: type
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_service_of_ones_own_needs_no_key(command: str, app: typer.Typer) -> None:
-    result = run(app, command, "--url", NOWHERE, "--service-url", "http://127.0.0.1:9/v1")
+    result = run(app, command, "--no-wait", "--url", NOWHERE, "--service-url", "http://127.0.0.1:9/v1")
     assert result.exit_code == 1
     assert "cannot connect" in result.output
 
@@ -68,6 +68,21 @@ def test_urls_that_are_none_are_told(app: typer.Typer) -> None:
     assert "expected a URL like" in result.output
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_bot_joins_a_lobby_by_itself(command: str, app: typer.Typer) -> None:
+    environment = {"DEEPGRAM_API_KEY": "k", "OPENAI_API_KEY": "k"}
+    lobby = ("--no-wait", "--url", NOWHERE, "--lobby", "garden")
+    result = run(app, command, *lobby, "--config", "{}", **environment)
+    assert result.exit_code == 1
+    assert "cannot connect" in result.output
+    for config, text in (("{", "is no JSON"), ("[]", "is to be a JSON object")):
+        result = run(app, command, *lobby, "--config", config, **environment)
+        assert result.exit_code == 2
+        assert text in result.output
+    result = run(app, command, "--config", '{"a": 1}', **environment)
+    assert "--config goes with --lobby" in result.output
+
+
 def test_words_come_from_a_file(app: typer.Typer, tmp_path: Path) -> None:
     path = tmp_path / "pirate.txt"
     path.write_bytes(b"\xff")
@@ -76,4 +91,7 @@ def test_words_come_from_a_file(app: typer.Typer, tmp_path: Path) -> None:
     assert "cannot be read" in result.output
     path.write_text("Arr.")
     for command, option in (("assistant", "--instructions"), ("chat-assistant", "--personality")):
-        assert run(app, command, "--url", NOWHERE, option, str(path), OPENAI_API_KEY="k").exit_code == 1
+        assert (
+            run(app, command, "--no-wait", "--url", NOWHERE, option, str(path), OPENAI_API_KEY="k").exit_code
+            == 1
+        )

@@ -47,7 +47,7 @@ class Room:
         )
 
     async def enter(self, **config) -> Transcriber:
-        self.running = await self.lobby.start(self.make, name="Scribe", config=config)
+        self.running = await self.lobby.start(self.make, name="Scribe", config={"notice": "", **config})
         await trio.sleep(0.1)
         assert isinstance(self.running.bot, Transcriber)
         return self.running.bot
@@ -81,6 +81,15 @@ async def test_speakers_who_talk_at_once_are_told_apart(autojump_clock: trio.tes
         lines = await there.wait_lines(3)
         assert sorted(lines) == ["Ann: four", "Ann: one two three", "Bob: six seven eight nine"]
         assert len(there.server.host.calls) == 2
+
+
+async def test_people_are_told_that_they_are_written_down(autojump_clock: trio.testing.MockClock) -> None:
+    async with room() as there:
+        await there.enter(notice="Ann, mind your words.")
+        assert await there.wait_lines(1) == ["Ann, mind your words."]
+    async with room() as there:
+        there.running = await there.lobby.start(there.make, name="Scribe")
+        assert await there.wait_lines(1) == ["What is said here is written down."]
 
 
 async def test_turns_are_kept_in_a_file_with_their_times(
@@ -273,6 +282,15 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
     with pytest.raises(MissingKeyError):
         Transcriber(Assignment("b", "x", "l", "", "T", {}))
+
+
+def test_bot_that_nobody_asked_for_has_a_file_of_its_own(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, directory=tmp_path)
+    bot = Transcriber(
+        Assignment("", "my garden", "", "", "T", {"file": True}), settings=settings, now=lambda: NEW_YEAR
+    )
+    assert bot._file is not None
+    assert bot._file.path == tmp_path / "my_garden-20260101-000000.jsonl"
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a/b", "", "x" * 300, ".", "é\x00"])

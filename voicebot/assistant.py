@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import trio
 
+from voicebot.audio.barge_in import BargeIn
 from voicebot.audio.playout import Playout
 from voicebot.bot import Assignment, Bot
 from voicebot.connection import Connection
@@ -53,6 +54,9 @@ CLEAR_S = 2.0
 TOLERATED_ERRORS = frozenset({"response_cancel_not_active", "invalid_value", "item_truncate_invalid_item_id"})
 #: Responses that were interrupted and may still send audio.
 MAX_CUT_RESPONSES = 64
+#: Who speaks makes it quieter at once; whether that is an interruption the model decides, which takes it some 300 ms longer.
+#: A cough is none, and after it the bot goes on as it was.
+DUCK = BargeIn(min_ms=float("inf"))
 INSTRUCTIONS = (
     "You are a friendly voice assistant in a conference call with one or more people. Be brief: one to three sentences. "
     "Speak the language that you are spoken to in."
@@ -72,7 +76,11 @@ class AssistantStatistics:
 
 
 class Assistant(Bot):
-    """See the module. ``config``: ``instructions``, ``voice``, ``language``, and whether it greets (``greet``)."""
+    """See the module.
+
+    ``config``: ``instructions``, ``voice``, ``language``; whether it greets (``greet``), and is
+    quieter while somebody else speaks (``duck``).
+    """
 
     title: ClassVar[str] = "Assistant"
     description: ClassVar[str] = "Listens, answers by voice, and lets itself be interrupted."
@@ -84,6 +92,7 @@ class Assistant(Bot):
             "voice": {"type": "string", "minLength": 1, "maxLength": 64},
             "language": {"type": "string", "maxLength": 20},
             "greet": {"type": "boolean"},
+            "duck": {"type": "boolean"},
         },
         "additionalProperties": False,
     }
@@ -112,6 +121,7 @@ class Assistant(Bot):
             voice=config.get("voice") or settings.voice,
             language=config.get("language") or settings.language,
         )
+        self._duck: BargeIn | bool = DUCK if config.get("duck", True) else False
         self._greet: bool = config.get("greet", False)
         self._session = RealtimeSession(
             self._settings,
@@ -274,7 +284,9 @@ class Assistant(Bot):
             if utterance.speech.was_cut:
                 continue
             try:
-                utterance.playout = await self._connection.play(utterance.speech, rate=self._settings.rate)
+                utterance.playout = await self._connection.play(
+                    utterance.speech, rate=self._settings.rate, interruptible=self._duck
+                )
             except VoicebotError as error:
                 # Should the connection be lost for good, what hears with it says so.
                 self._report(f"an answer could not be played: {error}")

@@ -46,6 +46,7 @@ class Conversation:
     answering: trio.CancelScope = field(default_factory=trio.CancelScope)
     speaking: bool = False
     silent: int = 0
+    voiced: int = 0
 
     async def send(self, kind: str, **more: object) -> None:
         await self.call.send(json.dumps({"type": kind, "event_id": "e", **more}))
@@ -67,6 +68,8 @@ class RealtimeServer:
         self.noise: list[str | bytes] = []
         #: Names events as the beta did.
         self.old_names = False
+        #: Takes so much voice for speech, and less for a cough.
+        self.start_samples = 0
         #: Interrupts its response by itself when somebody speaks.
         self.interrupts = True
         #: Says nothing at the beginning.
@@ -142,12 +145,15 @@ class RealtimeServer:
         samples = np.frombuffer(pcm, "<i2")
         if samples.any():
             talk.silent = 0
-            if not talk.speaking:
+            talk.voiced += len(samples)
+            if not talk.speaking and talk.voiced >= self.start_samples:
                 talk.speaking = True
                 await talk.send("input_audio_buffer.speech_started", audio_start_ms=0, item_id="u")
                 if self.interrupts:
                     talk.answering.cancel()
-        elif talk.speaking:
+            return
+        talk.voiced = 0
+        if talk.speaking:
             talk.silent += len(samples)
             if talk.silent >= SILENCE_SAMPLES:
                 talk.speaking = False

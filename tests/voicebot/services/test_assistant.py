@@ -269,6 +269,51 @@ async def test_outage_leaves_no_backlog_and_the_bot_goes_on(autojump_clock: trio
         assert len(there.lobby.heard()) == before + 1
 
 
+def loudness(samples: np.ndarray) -> list[int]:
+    """Return how loud each 20 ms are."""
+    size = RATE // 50
+    return [int(np.abs(samples[at : at + size]).max()) for at in range(0, len(samples) // size * size, size)]
+
+
+async def test_cough_makes_it_quieter_and_is_no_interruption(autojump_clock: trio.testing.MockClock) -> None:
+    async with room() as there:
+        there.server.answer_s = (3.0,)
+        await there.ask()
+        there.server.start_samples = RATE // 2
+        await trio.sleep(1)
+        there.ann.say(tone(300, 0.3))
+        await there.lobby.wait_silence()
+        (heard,) = there.lobby.heard()
+        assert (heard.ended, heard.played_ms) == ("done", pytest.approx(3000))
+        full, quiet = there.server.level, round(there.server.level * 10 ** (-12 / 20))
+        levels = loudness(heard.samples)
+        assert set(levels) == {full, quiet}
+        first = levels.index(quiet)
+        assert 1000 <= first * 20 <= 1200
+        assert levels[-1] == full
+        assert 200 <= levels.count(quiet) * 20 <= 600
+
+
+async def test_interruption_makes_it_quieter_before_the_model_notices(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for duck, levels_before in ((True, 2), (False, 1)):
+        async with room(duck=duck) as there:
+            there.server.answer_s = (5.0,)
+            await there.ask()
+            there.server.start_samples = RATE // 2
+            await trio.sleep(1)
+            there.ann.say(tone(300, 1.0))
+            await there.lobby.wait_for(lambda there=there: there.lobby.heard()[0].ended == "cleared")
+            await there.lobby.wait_silence()
+            await trio.sleep(2)
+            heard, answer = there.lobby.heard()
+            assert len(set(loudness(heard.samples))) == levels_before
+            assert there.truncations() == {"r-1-i0": pytest.approx(heard.played_ms, abs=20)}
+            # What it says next is as loud as ever.
+            assert set(loudness(answer.samples)) == {there.server.level}
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_model_knows_what_was_heard_whenever_it_is_interrupted(
     seed: int, autojump_clock: trio.testing.MockClock

@@ -5,10 +5,15 @@ peer = router.add_peer("alice")
 result = peer.accept_offer(sdp, publish={"0": "microphone"})
 """
 
+from media.mixer.state import MixerCapacity
 from media.state import Capacity
 from media.warm_up import warm_up
 from relay.certificate import Certificate
+from relay.ear import Ear, EarClosed, HeardFrame
 from relay.errors import CapacityError, LocalProtocolError, RelayError, RemoteProtocolError
+from relay.mix import Mix, MixListening
+from relay.mixer import MixerStatistics
+from relay.mouth import Mouth
 from relay.negotiation import NegotiationResult, Refusal
 from relay.offer import parse_offer
 from relay.overload import OverloadBegan, OverloadEnded, OverloadEvent
@@ -25,7 +30,15 @@ __all__ = [
     "Capacity",
     "CapacityError",
     "Certificate",
+    "Ear",
+    "EarClosed",
+    "HeardFrame",
     "LocalProtocolError",
+    "Mix",
+    "MixListening",
+    "MixerCapacity",
+    "MixerStatistics",
+    "Mouth",
     "NegotiationResult",
     "OverloadBegan",
     "OverloadEnded",

@@ -136,8 +136,10 @@ async def open_relay(config: RelayConfig | None = None) -> AsyncIterator["Router
                 nursery.cancel_scope.cancel()
     finally:
         # Only now: closing peers tells the workers, and some may never have begun to run.
-        for thread in (*router.workers, *router.mixers):
-            thread.release()
+        for worker in router.workers:
+            worker.release()
+        for mixer in router.mixers:
+            mixer.release()
 
 
 class Router:
@@ -366,7 +368,9 @@ def _make_threads(config: RelayConfig) -> tuple[tuple[Worker, ...], tuple[Mixer,
             for index in range(mixing)
         )
     except BaseException:
-        for thread in (*workers, *mixers):
-            thread.release()
+        for worker in workers:
+            worker.release()
+        for mixer in mixers:
+            mixer.release()
         raise
     return tuple(workers), tuple(mixers)

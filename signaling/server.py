@@ -122,7 +122,7 @@ async def run_server(
                 store=kept,
                 usage=access.companies.usage,
                 on_audio=speaking.watch,
-                open_mix=open_mix,
+                open_mix=open_mix or router.open_mix,
                 replay_seconds=settings.resume_seconds + REPLAY_SECONDS,
                 # Four bytes a character at most: what is replayed fits into half of a client's queue.
                 replay_characters=min(REPLAY_CHARACTERS, settings.send_queue_bytes // 8),
@@ -304,6 +304,7 @@ def _relay_config(settings: Settings) -> relay.RelayConfig:
         host=settings.host,
         udp_port=settings.udp_port,
         workers=settings.workers,
+        mixers=settings.mixers,
         public_addresses=settings.public_address,
         max_peers=settings.max_peers,
         max_outbound_streams=settings.max_outbound_streams,

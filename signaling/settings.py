@@ -174,6 +174,15 @@ class Settings(BaseModel):
         ge=1,
         le=64,
     )
+    mixers: int | None = media(
+        None,
+        "threads that mix audio",
+        "a number of threads from 1 to 64",
+        unset="cores / 8, at least 1",
+        examples=[2],
+        ge=1,
+        le=64,
+    )
     max_peers: int | None = media(
         None,
         "clients with media at once; more are refused",

@@ -1,13 +1,16 @@
 """The mix through the whole relay: SRTP over real sockets in, PCM and SRTP out."""
 
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import trio
-from client_sdp import audio
+import trio.testing
+from client_sdp import audio, read_answer
 from media_peer import LOOPBACK, TWO_WORKERS, open_peer, open_publisher
 from voices import Talker, amplitudes, heard, talk_and_listen, tone
+from waiting import eventually, rows_in_use
 
 from relay import LocalProtocolError, open_relay
 
@@ -73,7 +76,7 @@ async def test_mix_gives_each_talker_all_but_itself_when_five_talk():
                 numbers = [packet.sequence_number for packet in packets]
                 assert [number - numbers[0] & 0xFFFF for number in numbers] == list(range(60))
                 stamps = [packet.timestamp for packet in packets]
-                assert {b - a & 0xFFFFFFFF for a, b in zip(stamps, stamps[1:], strict=False)} == {960}
+                assert {b - a & 0xFFFFFFFF for a, b in pairwise(stamps)} == {960}
                 found = amplitudes(heard(packets)[9600:], FREQUENCIES)
                 for each, amplitude in found.items():
                     if each == frequency:
@@ -85,8 +88,6 @@ async def test_mix_gives_each_talker_all_but_itself_when_five_talk():
 
 
 def take_answer(peer, result, *sections):
-    from client_sdp import read_answer
-
     peer.sections = {section.mid: section for section in sections}
     peer._answer = read_answer(result.sdp)
 
@@ -198,7 +199,7 @@ async def test_ear_hears_bots_and_people_when_they_talk():
                     found,
                 )
             stamps = [frame.timestamp for frame in frames[name]]
-            assert {b - a for a, b in zip(stamps, stamps[1:], strict=False)} == {rate // 50}
+            assert {b - a for a, b in pairwise(stamps)} == {rate // 50}
             assert not any(frame.gap for frame in frames[name])
             assert {frame.samples.size for frame in frames[name]} == {rate // 50}
             assert frames[name][30].voiced
@@ -297,6 +298,11 @@ async def test_mouth_is_a_track_for_those_who_do_not_take_the_mix():
             assert mouth.track.closed
 
 
+def workers_rows(router):
+    """Without the peers: one of them comes and goes."""
+    return [rows | {"peer": 0} for rows in rows_in_use(router)]
+
+
 async def test_mix_leaves_nothing_behind_when_it_is_closed():
     with trio.fail_after(SECONDS):
         async with (
@@ -304,7 +310,7 @@ async def test_mix_leaves_nothing_behind_when_it_is_closed():
             open_publisher(router, audio("0", "sendonly", ssrc=9)) as (_, (track,)),
             open_peer(router) as bob,
         ):
-            before = [worker.rows_in_use() for worker in router.workers]
+            before = workers_rows(router)
             mix = router.open_mix()
             mix.add(track)
             ear, mouth = mix.open_ear(rate=8_000), mix.open_mouth(rate=8_000)
@@ -319,10 +325,6 @@ async def test_mix_leaves_nothing_behind_when_it_is_closed():
                 mouth.queue(tone(440, 1, rate=8_000))
             with pytest.raises(LocalProtocolError):
                 await ear.receive()
-            while any(router.mixers[0].rows_in_use().values()):
-                await trio.sleep(0.01)
+            await eventually(lambda: not any(router.mixers[0].rows_in_use().values()))
             bob.relay_peer.close("done")
-            while [worker.rows_in_use() | {"peer": 0} for worker in router.workers] != [
-                rows | {"peer": 0} for rows in before
-            ]:
-                await trio.sleep(0.01)
+            await eventually(lambda: workers_rows(router) == before)

@@ -19,6 +19,7 @@ from signaling.messages import (
     ChatSend,
     ChatSent,
     Dtmf,
+    ErrorReply,
     Leave,
     Left,
     Ok,
@@ -112,9 +113,9 @@ async def test_the_mix_is_heard_without_oneself(autojump_clock: trio.testing.Moc
         assert mix.tracks == [voice, own]
         mix.tick({voice: 3, own: 50})
         mix.tick()
-        late = publish(parts, "Ada", "bot")
-        assert mix.tracks == [voice, own, late]
-        mix.tick({late: 5, own: 50, music: 0})
+        late, own_too = publish(parts, "Ada", "bot"), publish(parts, "Ear")
+        assert mix.tracks == [voice, own, late, own_too]
+        mix.tick({late: 5, own: 50, own_too: 60, music: 0})
         await trio.testing.wait_all_tasks_blocked()
         frames = heard(ear)
         assert [level(each) for each in frames] == [3, 0, 5]
@@ -204,6 +205,20 @@ async def test_one_participant_is_heard_alone_whatever_they_are_heard_through(
         assert len(mix.open_ears) == 1
 
 
+async def test_timestamps_never_run_backwards_however_quickly_voices_change(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bots("Ada", "Ear") as (parts, mixes, (_, ear)):
+        await listen(ear, "participant", participant_id=identity(parts, "Ada"))
+        for _ in range(3):
+            track = publish(parts, "Ada")
+            for _ in range(5):
+                mixes.only.tick()
+            await trio.testing.wait_all_tasks_blocked()
+            unpublish(parts, "Ada", track)
+        assert [each.timestamp for each in heard(ear)] == [320 * place for place in range(15)]
+
+
 async def test_a_stream_ends_when_its_participant_leaves(autojump_clock: trio.testing.MockClock) -> None:
     async with bots("Ada", "Ear") as (parts, mixes, (ada, ear)):
         publish(parts, "Ada")
@@ -218,7 +233,7 @@ async def test_another_bot_is_heard_by_the_samples_it_plays(autojump_clock: trio
         await listen(ear, "participant", participant_id=identity(parts, "Mouth"))
         give(mouth, await play_open(mouth), 0.1)
         await trio.testing.wait_all_tasks_blocked()
-        mixes.only.tick({mixes.only.mouths[0]: 7})
+        mixes.only.tick({mixes.only.mouths[0].track: 7})
         await trio.testing.wait_all_tasks_blocked()
         assert [level(each) for each in heard(ear)] == [7]
 
@@ -342,16 +357,17 @@ async def test_a_playout_is_heard_and_told_of(autojump_clock: trio.testing.MockC
 
 
 async def test_what_is_played_to_all_is_a_track_of_the_bot(autojump_clock: trio.testing.MockClock) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (parts, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (parts, mixes, (line, ada)):
         ear = await listen(line)
         await play_open(line)
         (event,) = await ada.settle()
         assert isinstance(event, TrackPublished)
         assert (event.participant_id, event.track.source) == (identity(parts, "Mouth"), "bot")
         assert event.track.in_slots
-        # It hears itself neither by its mouth nor by its track.
+        # It does not hear itself.
         (mouth,) = mixes.only.mouths
         assert not mixes.only.ears[0].hears(mouth.track)
+        assert mixes.only.tracks == []
         await line.expect(AudioUnlisten(stream=ear), Ok)
 
 
@@ -394,7 +410,7 @@ async def test_frames_of_what_was_cleared_are_dropped_without_a_word(
 async def test_what_is_said_to_one_is_said_through_another_mouth(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (parts, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (parts, mixes, (line, ada)):
         ada_id = identity(parts, "Ada")
         for to, sound in ((None, 1), (ada_id, 2), (ada_id, 3)):
             give(line, await play_open(line, to=to), 0.1, sound)
@@ -426,7 +442,7 @@ async def test_a_whisper_ends_when_whom_it_is_for_leaves(autojump_clock: trio.te
 
 
 async def test_another_rate_is_another_track(autojump_clock: trio.testing.MockClock) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (_, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (_, mixes, (line, ada)):
         for rate in (16000, 24000):
             give(line, await play_open(line, rate), 0.1, rate=rate)
         async with ticking(mixes.only):
@@ -523,7 +539,7 @@ async def test_a_bad_frame_is_answered_with_what_was_wrong(
         assert await play_open(line, 8000) == 3
         line.socket.say(encode_audio_frame(3, b"\0\0", end=True))
         line.socket.say(message)
-        (error,) = await line.settle()
+        (error,) = [each for each in await line.settle() if isinstance(each, ErrorReply)]
         assert error.code == "invalid_audio"
         assert fault in error.error
         assert await line.expect(ChatSend(text="still here"), ChatSent)

@@ -165,6 +165,8 @@ def _tick_mix(context: Any, row: int) -> None:
         mix.starts = 1
         mix.encodes = 0
         return
+    # Before the limiter takes this frame in: who leaves the shared stream takes its state of the last tick along.
+    settle_outputs(context, row)
     limited = limit_frame(
         total,
         limiters_at(context.mix_limiters, context.mix_capacity),
@@ -172,7 +174,6 @@ def _tick_mix(context: Any, row: int) -> None:
         floats_at(context.shared, FRAME_SAMPLES),
     )
     tally(context, Tally.SAMPLES_LIMITED, limited)
-    settle_outputs(context, row)
     give_outputs(context, row)
     mix.sequence = (mix.sequence + 1) & 0xFFFF
     mix.starts = 0

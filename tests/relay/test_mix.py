@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import trio
-import trio.testing
 from client_sdp import audio, read_answer
 from media_peer import LOOPBACK, TWO_WORKERS, open_peer, open_publisher
 from voices import Talker, amplitudes, heard, talk_and_listen, tone
@@ -15,6 +14,8 @@ from waiting import eventually, rows_in_use
 from relay import LocalProtocolError, open_relay
 
 FREQUENCIES = (400, 700, 1000, 1300, 1600)
+pytestmark = pytest.mark.usefixtures("kernels")
+
 LOUD, ABSENT = 0.12, 0.006
 SECONDS = 60
 
@@ -253,7 +254,7 @@ async def test_wait_played_tells_what_was_cleared():
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait)
-                await trio.testing.wait_all_tasks_blocked(0.05)
+                await eventually(lambda: mouth.played > position - 40_000)
                 await mouth.clear()
             assert outcome == [False]
 

@@ -285,6 +285,7 @@ class Connection:
         Raises: ValueError and TypeError for samples that are none (of an iterable's, ``Playout.wait`` tells); ProtocolError when the relay
         refuses; ConnectionLostError.
         """
+        await self._guard.settle()
         playout = await self._playing.play(sound, rate=rate, to=to)
         if interruptible:
             self._guard.add(playout, interruptible if isinstance(interruptible, BargeIn) else BargeIn())

@@ -157,24 +157,24 @@ async def test_cleared_milliseconds_are_those_that_another_bot_heard(
         async with (
             open_bot(service.url, lobby, "Reader") as reader,
             open_bot(service.url, lobby, "Recorder") as recorder,
+            recorder.mixed(rate=RATE) as stream,
         ):
-            async with recorder.mixed(rate=RATE) as stream:
-                for least_ms in (1, 300, 1234):
-                    heard = Record(stream)
-                    playout = await reader.play(endless_tone(600))
-                    behind = await reader.play(endless_tone(900))
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(heard.run)
-                        while playout.played_ms < least_ms:
-                            await heard.wait_more()
-                        cleared_ms = await reader.clear()
-                        await heard.wait_silence(25)
-                        nursery.cancel_scope.cancel()
-                    assert heard.audible_ms == pytest.approx(cleared_ms, abs=20)
-                    assert playout.played_ms == cleared_ms
-                    assert (await playout.wait(), await behind.wait()) == (False, False)
-                    assert behind.played_ms == 0
-                    assert heard.missing == []
+            for least_ms in (1, 300, 1234):
+                heard = Record(stream)
+                playout = await reader.play(endless_tone(600))
+                behind = await reader.play(endless_tone(900))
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(heard.run)
+                    while playout.played_ms < least_ms:
+                        await heard.wait_more()
+                    cleared_ms = await reader.clear()
+                    await heard.wait_silence(25)
+                    nursery.cancel_scope.cancel()
+                assert heard.audible_ms == pytest.approx(cleared_ms, abs=20)
+                assert playout.played_ms == cleared_ms
+                assert (await playout.wait(), await behind.wait()) == (False, False)
+                assert behind.played_ms == 0
+                assert heard.missing == []
 
 
 async def test_bot_that_misbehaves_is_told_why_and_others_hear_no_gap(

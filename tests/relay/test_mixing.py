@@ -259,6 +259,37 @@ async def test_wait_played_tells_what_was_cleared():
             assert outcome == [False]
 
 
+async def test_mouth_goes_on_after_the_end_of_what_was_no_whole_frame():
+    with trio.fail_after(SECONDS):
+        async with open_relay(LOOPBACK) as router:
+            mouth = router.open_mix().open_mouth(rate=8_000)
+            first = mouth.queue(tone(440, 0.705, rate=8_000))  # more than the mixer's ring holds
+            mouth.finish()
+            second = mouth.queue(tone(440, 0.013, rate=8_000))
+            assert await mouth.wait_played(first)
+            assert mouth.played < second
+            mouth.finish()
+            assert await mouth.wait_played(second)
+
+
+async def test_muted_mouth_is_silent_for_all_who_hear_it():
+    with trio.fail_after(SECONDS):
+        async with open_relay(LOOPBACK) as router:
+            mix = router.open_mix()
+            mouth, ear = mix.open_mouth(rate=16_000), mix.open_ear(rate=16_000)
+            mouth.track.set_muted(True)
+            mouth.queue(tone(500, 0.4, rate=16_000))
+            position = mouth.queue(tone(500, 0.4, rate=16_000))
+            assert await mouth.wait_played(position // 2)
+            mouth.track.set_muted(False)
+            assert await mouth.wait_played(position)
+            frames = await collect(ear, 0.1)
+            sound = sound_of(frames)
+        # The ear has the last 32 frames, of which the first are from before.
+        assert np.abs(sound[:1_600]).max() == 0
+        assert np.abs(sound[-1_600:]).max() > 3_000
+
+
 async def test_whisper_reaches_only_its_listener():
     with trio.fail_after(SECONDS):
         async with open_relay(LOOPBACK) as router, trio.open_nursery() as nursery:

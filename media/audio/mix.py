@@ -18,7 +18,6 @@ import numpy as np
 
 from media.audio.samples import SAMPLE_RATE, sane
 from media.jit import helper, integer, kernel
-from media.native import memmove
 
 CEILING: Final = np.float32(10 ** (-0.1 / 20))
 """-0.1 dBFS: what a lossy codec adds in ringing still mostly fits below full scale."""
@@ -106,7 +105,11 @@ def limit_frame(samples: np.ndarray, limiters: np.ndarray, row: int, output: np.
     count = min(samples.size, output.size)
     limiter = limiters[row]
     if limiter.active == 0 and count >= LOOK_AHEAD_SAMPLES and _is_below_ceiling(samples, count):
-        _delay_only(samples, limiter, count, output)
+        # Copies of memory, nothing else: also where `output` is `samples`.
+        tail = samples[count - LOOK_AHEAD_SAMPLES : count].copy()
+        output[LOOK_AHEAD_SAMPLES:count] = samples[: count - LOOK_AHEAD_SAMPLES]
+        output[:LOOK_AHEAD_SAMPLES] = limiter.delay
+        limiter.delay[:] = tail
         return integer(0)
     delay = limiter.delay
     line = np.empty(LOOK_AHEAD_SAMPLES + count, np.float32)
@@ -134,18 +137,6 @@ def _is_below_ceiling(samples: np.ndarray, count: int) -> bool:
     for index in range(count):
         above += np.int32(not abs(samples[index]) <= CEILING)
     return above == 0
-
-
-@helper
-def _delay_only(samples: np.ndarray, limiter: Any, count: int, output: np.ndarray) -> None:
-    """Let the frame through, late by the look-ahead. Three copies of memory, where `output` may be `samples`."""
-    size = LOOK_AHEAD_SAMPLES * samples.itemsize
-    tail = np.empty(LOOK_AHEAD_SAMPLES, np.float32)
-    memmove(tail.ctypes.data, samples.ctypes.data + (count - LOOK_AHEAD_SAMPLES) * samples.itemsize, size)
-    memmove(output.ctypes.data + size, samples.ctypes.data, (count - LOOK_AHEAD_SAMPLES) * samples.itemsize)
-    for index in range(LOOK_AHEAD_SAMPLES):
-        output[index] = limiter.delay[index]
-        limiter.delay[index] = tail[index]
 
 
 @kernel

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pylibsrtp
 
 from media import native
+from media.audio.opus_library import libopus
 from media.jit import cache_directory
 from media.worker import run_worker
 from relay.errors import LocalProtocolError
@@ -101,6 +102,11 @@ def libsrtp_version() -> str:
     name = native.libsrtp.srtp_get_version_string
     name.restype = ctypes.c_char_p
     return f"{bytes(name()).decode()}, of pylibsrtp {pylibsrtp.__version__}"
+
+
+def libopus_version() -> str:
+    """The version of the libopus whose functions the mixer calls."""
+    return str(libopus.opus_get_version_string().decode())
 
 
 def kernel_cache() -> KernelCache:

@@ -10,6 +10,7 @@ import relay
 from signaling.access import Access
 from signaling.bots import bot_metrics
 from signaling.event_metrics import event_metrics
+from signaling.mixer_metrics import mixer_metrics
 from signaling.operation_metrics import operation_metrics
 from signaling.report import Service
 from signaling.sound_metrics import sound_metrics
@@ -72,7 +73,9 @@ class _ServiceCollector(Collector):
         yield from _access_metrics(service.access)
         yield from bot_metrics(service.bots.statistics())
         yield from sound_metrics(service.lobbies.sound)
-        yield from _relay_metrics(service.router.statistics())
+        statistics = service.router.statistics()
+        yield from _relay_metrics(statistics)
+        yield from mixer_metrics(statistics.mixers)
 
 
 def _store_metrics(statistics: StoreStatistics) -> Iterable[Metric]:

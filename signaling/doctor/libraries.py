@@ -1,6 +1,5 @@
 """Native libraries, compiled kernels, and what passwords cost."""
 
-import ctypes.util
 import re
 import ssl
 import time
@@ -22,7 +21,7 @@ def check_libraries() -> Iterator[Finding]:
     """Yield findings on libraries and kernels."""
     yield ok("libsrtp", examination.libsrtp_version())
     yield _openssl(backend.openssl_version_text())
-    yield _opus()
+    yield ok("libopus", examination.libopus_version())
     yield _argon2()
     yield _kernels(examination.kernel_cache())
 
@@ -38,13 +37,6 @@ def _openssl(version: str) -> Finding:
             "pip install -U cryptography",
         )
     return ok("openssl", f"{version} for media, {ssl.OPENSSL_VERSION} for HTTP")
-
-
-def _opus() -> Finding:
-    found = ctypes.util.find_library("opus")
-    if found is None:
-        return warn("libopus", "not installed", "only mixing and voicebots need it: apt-get install libopus0")
-    return ok("libopus", found)
 
 
 def _argon2() -> Finding:

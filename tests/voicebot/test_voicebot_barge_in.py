@@ -37,10 +37,10 @@ async def test_who_speaks_long_enough_ducks_the_bot_and_then_clears_it(
         assert (behind.reason, behind.played_ms) == ("cleared", 0)
         # The frames are those of 1000 to 1280 ms; the bot is heard until the last of them has come.
         assert playout.played_ms == lobby.heard(bot)[0].played_ms == 1300
-        assert await heard_levels(lobby) == [10_000, round(10_000 * 10 ** (-12 / 20))]
         # What it says next is as loud as ever.
-        await (await bot.play(LOUD[:320], rate=RATE)).wait()
+        assert await (await bot.play(LOUD[:320], rate=RATE)).wait()
         assert set(lobby.heard(bot)[-1].samples) == {10_000}
+        assert await heard_levels(lobby) == [10_000, round(10_000 * 10 ** (-12 / 20))]
 
 
 async def test_who_says_little_only_ducks_the_bot_for_a_while(autojump_clock: trio.testing.MockClock) -> None:

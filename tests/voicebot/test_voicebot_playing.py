@@ -16,12 +16,12 @@ from signaling.messages import (
     Ok,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
     Press,
 )
-from voicebot.audio.gain import PlayGain
 
 URL = "ws://relay.example/ws"
 STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=4)
@@ -398,17 +398,37 @@ async def test_gain_is_asked_for_until_the_relay_says_that_it_has_none(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def serve(visit: Visit) -> None:
-        for reply in (Ok(), ErrorReply(code="unknown_type", error="no message has the type 'play_gain'")):
-            message = await visit.websocket.get_message()
-            assert f'"{PlayGain.type}"' in message
-            await visit.send(reply, int(message.rpartition(":")[2].rstrip("}")))
-        await visit.answer(Ok())
+        assert (await visit.answer(Ok())).message == PlayGain(gain_db=-6)
+        await visit.answer(ErrorReply(code="rate_limited", error="too many"))
+        await visit.answer(ErrorReply(code="unknown_type", error="no message has the type 'play_gain'"))
+        assert (await visit.answer(Ok())).message == Press(digit="#")
 
     async with connected(serve) as connection:
         assert await connection.set_gain(-6)
+        with pytest.raises(voicebot.ProtocolError, match="rate_limited"):
+            await connection.set_gain(-6)
         assert not await connection.set_gain(-6)
         assert not await connection.set_gain(-6)
-        assert await connection.press("#") == Ok()
+        with pytest.raises(ValueError, match="gain_db"):
+            await connection.set_gain(20)
+        await connection.press("#")
+
+
+async def test_new_session_is_told_the_gain(autojump_clock: trio.testing.MockClock) -> None:
+    told = trio.Event()
+
+    async def first(visit: Visit) -> None:
+        await visit.answer(Ok())
+
+    async def second(visit: Visit) -> None:
+        await visit.refuse_resume()
+        await visit.admit(snapshot(participant_id="p-2"))
+        assert (await visit.answer(Ok())).message == PlayGain(gain_db=-6)
+        told.set()
+
+    async with connected(first, second) as connection:
+        assert await connection.set_gain(-6)
+        await told.wait()
 
 
 async def test_press_and_clear_are_requests(autojump_clock: trio.testing.MockClock) -> None:

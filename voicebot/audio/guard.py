@@ -41,6 +41,11 @@ class Guard:
             self._running = True
             self._tasks.start_soon(self._run)
 
+    async def settle(self) -> None:
+        """Be as loud as ever before something is begun, should somebody just have interrupted."""
+        if all(playout.done for playout in self._terms):
+            await self._rise()
+
     async def _run(self) -> None:
         try:
             while self._terms:

@@ -14,6 +14,7 @@ from signaling.messages import (
     ErrorCode,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
@@ -22,7 +23,6 @@ from signaling.messages import (
 )
 from voicebot.audio.carrier import AudioCarrier
 from voicebot.audio.frame import BYTES_A_SAMPLE
-from voicebot.audio.gain import PlayGain
 from voicebot.audio.pcm import Sound, check_even, is_whole, relay_pieces_of, relay_rate, to_pcm
 from voicebot.audio.playout import CLEARED, DONE, FAILED, LOST, Playout, PlayoutEnded, PlayoutError
 from voicebot.errors import ConnectionLostError, ProtocolError, VoicebotError
@@ -63,6 +63,7 @@ class Playing:
         self._jobs: list[_Job] = []
         self._numbered: dict[int, _Job] = {}
         self._knows_gain = True
+        self._gain_db = 0.0
 
     @property
     def numbers(self) -> Collection[int]:
@@ -110,6 +111,7 @@ class Playing:
     async def set_gain(self, gain_db: float) -> bool:
         """See ``Connection.set_gain``."""
         message = PlayGain(gain_db=gain_db)
+        self._gain_db = gain_db
         if self._knows_gain:
             try:
                 await self._carrier.request(message)
@@ -139,14 +141,22 @@ class Playing:
                 self._end(job, LOST)
 
     def renewed(self) -> None:
-        """The session is a new one: what was under way is over."""
+        """The session is a new one: what was under way is over, and the relay does not know how loud we are."""
         for job in list(self._numbered.values()):
             self._end(job, LOST)
+        if self._gain_db:
+            self._tasks.start_soon(self._restore_gain)
 
     def close(self) -> None:
         """The connection is lost for good."""
         for job in list(self._jobs):
             self._end(job, LOST)
+
+    async def _restore_gain(self) -> None:
+        try:
+            await self.set_gain(self._gain_db)
+        except VoicebotError:
+            return  # lost again: that session does not know, either, and the next is told
 
     async def _run(self, job: _Job, message: PlayOpen) -> None:
         def adopt(reply: ServerMessage) -> None:

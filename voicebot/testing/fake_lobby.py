@@ -4,7 +4,7 @@ Bots connect with the client library itself, over streams in memory, to a small 
 with the same code there. What a relay does beyond that (WebRTC, codecs, tokens, limits, resuming sessions) is not here.
 
 The mix goes in ticks of 20 ms by trio's clock. With a ``trio.testing.MockClock`` that jumps (pytest-trio's ``autojump_clock``) a
-minute takes about a second, and what is heard when is exact and always the same: all that happens at one moment happens before that
+minute takes a few seconds, and what is heard when is exact and always the same: all that happens at one moment happens before that
 moment's tick.
 """
 

@@ -9,7 +9,6 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from signaling.messages import (
-    CLIENT_MESSAGES,
     AudioFrameError,
     AudioListen,
     AudioListening,
@@ -33,6 +32,7 @@ from signaling.messages import (
     Ping,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
@@ -45,7 +45,6 @@ from signaling.messages import (
     decode_client,
     encode_server,
 )
-from voicebot.audio.gain import PlayGain
 from voicebot.testing.fake_ears import FakeEar, Tick
 from voicebot.testing.fake_voices import TICK_MS, FakePlayout, FakeVoice
 from voicebot.testing.sounds import VOICED_DBOV, level_dbov
@@ -53,7 +52,6 @@ from voicebot.testing.sounds import VOICED_DBOV, level_dbov
 if TYPE_CHECKING:
     from voicebot.testing.fake_lobby import FakeLobby
 
-_REQUESTS: dict[str, type[ClientMessage]] = {**CLIENT_MESSAGES, PlayGain.type: PlayGain}
 #: How often a bot is told how much was heard.
 _TICKS_A_REPORT = 100 // TICK_MS
 
@@ -159,7 +157,7 @@ class FakeSession:
             self._take_audio(message)
             return
         try:
-            frame = decode_client(message, _REQUESTS)
+            frame = decode_client(message)
             reply = self._do(frame.message)
         except MessageError as error:
             self.send(ErrorReply(code=error.code, error=str(error), field=error.field), error.re)

@@ -43,14 +43,12 @@ class LobbyLine:
         self._why = why
         self._speech = LineSpeech(mouth, live=live)
         self._heard: deque[HeardFrame] = deque()
-        self._muted = False
         self._closed = False
         self._lobby.mix.watch(self)
-        if mouth.track is None:
-            self._lobby.mix.add_mouth(self.participant_id, mouth)
-        else:
-            source = BOT_SOURCE if self._participant.is_bot else CALLER_SOURCE
-            self._lobby.publish(self._participant, mouth.track, source)
+        assert mouth.track is not None  # it speaks to all
+        source = BOT_SOURCE if self._participant.is_bot else CALLER_SOURCE
+        # Muting the track mutes the mouth in the mix as well: one that is muted goes on in silence, as a microphone does.
+        self._lobby.publish(self._participant, mouth.track, source)
 
     async def run(self) -> None:
         """Let what was queued be heard, until the line is over."""
@@ -82,7 +80,6 @@ class LobbyLine:
     def queue(self, samples: Samples) -> int:
         """See ``AudioLine``."""
         self._require_open()
-        self._follow_mute()
         return self._speech.give(samples)
 
     async def wait_played(self, position: int) -> None:
@@ -110,24 +107,12 @@ class LobbyLine:
         """See ``lobby_mix.Watcher``."""
 
     def participant_silenced(self, participant_id: str) -> None:
-        """See ``lobby_mix.Watcher``."""
-        if participant_id == self.participant_id:
-            self._set_muted(muted=True)
+        """See ``lobby_mix.Watcher``; its track is muted by itself."""
 
     def participant_gone(self, participant_id: str) -> None:
         """See ``lobby_mix.Watcher``."""
         if participant_id == self.participant_id:
             self.close()
-
-    def _follow_mute(self) -> None:
-        """Be as loud in the mix as the track says: those who mute it do not know of mouths."""
-        track = self._mouth.track
-        self._set_muted(muted=self._participant.muted_by_server if track is None else track.muted)
-
-    def _set_muted(self, *, muted: bool) -> None:
-        if muted != self._muted:
-            self._muted = muted
-            self._mouth.set_gain(0.0 if muted else 1.0)
 
     def _require_open(self) -> None:
         if self._speech.closed:

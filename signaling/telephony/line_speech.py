@@ -63,7 +63,6 @@ class LineSpeech:
             self._waiting_samples += samples.size
             self._given += samples.size
             self._hand_over()
-            self._notify()
         return self._given
 
     async def wait_played(self, position: int) -> None:
@@ -91,8 +90,8 @@ class LineSpeech:
             patience.shield = True
             position = await self._mouth.clear()
         self._clearing -= 1
-        self._hand_over()
         self._notify()
+        self._hand_over()
         return offset + (self._mouth.played if position is None else position)
 
     def close(self) -> None:
@@ -135,6 +134,7 @@ class LineSpeech:
                 first = first[:chunk]
             self._waiting_samples -= first.size
             mouth.queue(first)
+            self._notify()
 
     async def _wait_mouth(self, position: int) -> None:
         """Wait until the mouth has played so far, or is cleared; one that cannot play any more closes this."""

@@ -136,9 +136,7 @@ class MixStage:
 
     def _open_participant(self, mix: Row, stream: int) -> Row:
         mixer = self.mixer
-        voice = mixer.open_row(
-            MixerOperation.OPEN_RTP_INPUT, MixerOperation.CLOSE_INPUT, (mix.index,)
-        )
+        voice = mixer.open_row(MixerOperation.OPEN_RTP_INPUT, MixerOperation.CLOSE_INPUT, (mix.index,))
         output = mixer.open_row(
             MixerOperation.OPEN_RTP_OUTPUT,
             MixerOperation.CLOSE_OUTPUT,

@@ -18,12 +18,12 @@ from tones import AMPLITUDE
 
 import voicebot
 from signaling.messages import AudioListen, ErrorReply, PlayOpen, PlayOpened, encode_audio_frame
-from voicebot.stream import WebSocketUrl
+from voicebot.stream import WatchedStream, WebSocketUrl
 from voicebot.testing import tone
 
 RATE = 16_000
-#: What aiortc peers say, against full scale: a sine.
-TONE_DB = 20 * math.log10(AMPLITUDE / 32768 / math.sqrt(2))
+#: What aiortc peers send, against full scale: a sine, 3 dB less in each of the two channels that aiortc makes of it.
+TONE_DB = 20 * math.log10(AMPLITUDE / math.sqrt(2) / math.sqrt(2) / 32768)
 PATIENCE_SECONDS = 60
 
 
@@ -223,7 +223,7 @@ async def send_nonsense(url: str, lobby: str) -> None:
             assert refusal.code == "invalid_audio"
             assert why in refusal.error
         # It may go on; but ten in a row are enough.
-        playout = await mallory.play(tone(440, 0.1), rate=16_000)
+        playout = await mallory.play(bytes(3200), rate=16_000)
         await mallory.send_audio(encode_audio_frame(opened.stream, b"", end=True))
         assert await playout.wait()
         for _ in range(10):
@@ -278,18 +278,18 @@ async def send_until_lost(bot: voicebot.Connection, frame: bytes) -> None:
             await bot.send_audio(frame)
 
 
-class StallingStream(trio.SocketStream):
-    """A TCP connection whose client does not read for a while; the kernel keeps little for it."""
+class StallingStream(WatchedStream):
+    """A connection whose client does not read while it does not flow."""
 
-    def __init__(self, opened: trio.socket.SocketType) -> None:
-        super().__init__(opened)
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        super().__init__(stream)
         self.flowing = trio.Event()
         self.flowing.set()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         received = await super().receive_some(max_bytes)
         await self.flowing.wait()
-        return bytes(received)
+        return received
 
 
 @asynccontextmanager
@@ -298,9 +298,9 @@ async def open_stalling_bot(
 ) -> AsyncIterator[tuple[voicebot.Connection, StallingStream]]:
     address = WebSocketUrl.parse(url)
     client = trio.socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # the kernel is not to read in its place
     await client.connect((address.host, address.port))
-    stream = StallingStream(client)
+    stream = StallingStream(trio.SocketStream(client))
 
     async def open_stream() -> trio.abc.Stream:
         return stream

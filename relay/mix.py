@@ -55,7 +55,10 @@ class Mix:
         Raises: LocalProtocolError when it has ended or is not audio; CapacityError when a table is full.
         """
         self._require_open()
-        if track in self._taps or any(mouth.track is track for mouth in self._mouths):
+        if track in self._taps:
+            return
+        if any(mouth.track is track for mouth in self._mouths):
+            self._settle()  # whose it is may only be known now
             return
         if track.closed or track.kind != "audio":
             raise LocalProtocolError(f"track {track.id} cannot be mixed: it has to be audio, and live")

@@ -1,6 +1,6 @@
 """A published track, and the mirrors through which subscribers on other workers get it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +42,10 @@ class _Repair:
     repaired_ssrc: int
 
 
+def _ignore() -> None:
+    """Do nothing."""
+
+
 class Track:
     """One audio or video stream a peer publishes, or audio that a mixer makes of a bot's samples (`peer` None).
 
@@ -75,6 +79,8 @@ class Track:
         self._mirrors: dict[Worker, Mirror] = {}
         self._active: Row | None = None
         self._muted = False
+        self.on_mute: Callable[[], None] = _ignore
+        """Called when it is muted or heard again; for who makes it of samples."""
         self.closed = False
 
     @property
@@ -90,6 +96,7 @@ class Track:
         self.worker.post(Operation.SET_MUTED, self.row.index, (int(muted),))
         for worker, mirror in self._mirrors.items():
             worker.post(Operation.SET_MUTED, mirror.track.index, (int(muted),))
+        self.on_mute()
 
     @property
     def level_dbov(self) -> int:
@@ -222,6 +229,7 @@ class Track:
         for mirror in self._mirrors.values():
             mirror.close()
         self._mirrors.clear()
+        self.on_mute = _ignore
         self.release_streams_except((), {})
         self.worker.retire_row(Operation.CLOSE_TRACK, self.row)
 

@@ -60,8 +60,10 @@ def run_mixer(address: int) -> None:
         ask_for_real_time(context)
     while context.stopping == 0:
         apply_mixer_commands(context)
-        if _drain_taps(context) > 0:
+        taken = _drain_taps(context)
+        if taken > 0:
             context.trickle_ns = context.now_ns
+            context.trickle = taken
         if context.now_ns >= context.next_tick_ns:
             _tick(context)
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
@@ -165,6 +167,8 @@ def _tick_mix(context: Any, row: int) -> None:
         mix.starts = 1
         mix.encodes = 0
         return
+    # Before the limiter takes this frame in: who leaves the shared stream takes its state of the last tick along.
+    settle_outputs(context, row)
     limited = limit_frame(
         total,
         limiters_at(context.mix_limiters, context.mix_capacity),
@@ -172,7 +176,6 @@ def _tick_mix(context: Any, row: int) -> None:
         floats_at(context.shared, FRAME_SAMPLES),
     )
     tally(context, Tally.SAMPLES_LIMITED, limited)
-    settle_outputs(context, row)
     give_outputs(context, row)
     mix.sequence = (mix.sequence + 1) & 0xFFFF
     mix.starts = 0
@@ -194,7 +197,9 @@ def _sleep(context: Any) -> None:
     if context.stirring != 0:
         _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(DRAIN_NS))))
     elif now_ns - context.trickle_ns < TRICKLE_NS:
-        _wait(context, max(integer(0), context.next_tick_ns - now_ns))
+        # Of a crowd that is silent more come in 20 ms than a tap holds.
+        pause_ns = DRAIN_NS if context.trickle > context.tap_mask // 8 else TICK_NS
+        _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(pause_ns))))
     else:
         store_release(flags, mine, integer(1))
         full_fence()

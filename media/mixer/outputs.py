@@ -202,13 +202,16 @@ def _give_personal(context: Any, mix: Any, output: Any, row: int) -> None:
 def _without_own(context: Any, output: Any, row: int) -> Any:
     """float32 [960]: the mix without the listener's own inputs, with what is for it alone."""
     apart = floats_at(context.apart, FRAME_SAMPLES)
-    memcpy(context.apart, context.total, FRAME_BYTES)
+    before = floats_at(context.total, FRAME_SAMPLES)
     for index in range(MAX_OWN_INPUTS):
         own = output.own[index]
         if own != NONE:
             voice = input_at(context, own)
             if voice.sounds != 0 and voice.private == 0:
-                mix_minus(apart, frame_of(context, own), voice.gain_from, voice.gain_to, apart)
+                mix_minus(before, frame_of(context, own), voice.gain_from, voice.gain_to, apart)
+                before = apart
+    if before.ctypes.data != apart.ctypes.data:
+        memcpy(context.apart, context.total, FRAME_BYTES)
     if output.whisper != NONE:
         voice = input_at(context, output.whisper)
         if voice.sounds != 0:

@@ -221,6 +221,7 @@ MIXER_CONTEXT = np.dtype(
         ("stirring", "i8"),  # 1 while some mix is awake or stirred
         ("ticking", "i8"),  # it was so at the last tick too: being late now is lateness
         ("trickle_ns", "i8"),  # when packets that stir nothing last came
+        ("trickle", "i8"),  # how many there were, when some were
         ("stopping", "i8"),
         ("sleeps", "i8"),
         ("busy_ns", "i8"),

@@ -18,7 +18,14 @@ from signaling.messages import CloseCode
 from signaling.rate_limit import TokenBucket
 from signaling.telephony.bot_dialer import BotDialer, BotUnreachableError
 from signaling.telephony.calls import Socket, text_of
-from signaling.telephony.line import FRAME_MS, AudioLine, LineClosed, LineRefusedError, Samples
+from signaling.telephony.line import (
+    FRAME_MS,
+    AudioLine,
+    LineClosed,
+    LineOverflowError,
+    LineRefusedError,
+    Samples,
+)
 from signaling.telephony.phone import CallRefusedError, PhoneFaultError
 from signaling.telephony.signature import signature_of
 from signaling.telephony.twilio import RATE
@@ -102,7 +109,7 @@ class Mirror:
                 self._note_end("the bot closed the connection", failed=False)
             except LineClosed as closed:  # what is queued comes too late
                 self._finish(str(closed), nursery.cancel_scope)
-            except CallRefusedError as refused:
+            except (CallRefusedError, LineOverflowError) as refused:
                 self._note_end(str(refused), failed=True)
                 self.socket.close(CloseCode.POLICY, str(refused))
             nursery.cancel_scope.cancel()

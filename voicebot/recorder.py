@@ -119,6 +119,8 @@ class _Track:
         self._stream = stream
         self._began_s = began_s
         self._waiting: list[AudioFrame] = []
+        # Where in the file the stream's timestamps begin; known, and never changed, when there is something to be written.
+        self._offset: int | None = None
 
     async def listen(self, scope: trio.CancelScope) -> None:
         """Gather frames until the stream ends, and cancel the scope then."""
@@ -154,9 +156,10 @@ class _Track:
 
     def _runs(self, frames: list[AudioFrame]) -> list[tuple[int, NDArray[np.int16]]]:
         """Join frames that follow each other; return where in the file they belong, in samples."""
-        opened_s = self._stream.began_s
-        assert opened_s is not None
-        offset = round((opened_s - self._began_s) * RATE)
+        if self._offset is None and frames:
+            assert self._stream.began_s is not None
+            self._offset = round((self._stream.began_s - self._began_s) * RATE)
+        offset = self._offset or 0
         runs: list[tuple[int, list[NDArray[np.int16]]]] = []
         next_timestamp = -1
         for frame in frames:

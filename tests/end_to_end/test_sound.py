@@ -78,11 +78,11 @@ async def test_tone_of_a_participant_arrives_at_a_bot_in_every_way(
         ):
             await speak(ada, 440)
             ada_id = id_of(ada.connection)
-            # The bot itself is as loud all the while, and must not hear itself.
-            playout = await bot.play(endless_tone(1000))
-            assert await playout.wait_started()
-            async with bot.speakers(rate=RATE) as speakers:
-                streams = [bot.mixed(rate=RATE), bot.participant(ada_id, rate=RATE), await anext(speakers)]
+            async with bot.mixed(rate=RATE) as mixed, bot.speakers(rate=RATE) as speakers:
+                # The bot itself is as loud all the while, and must not hear itself.
+                playout = await bot.play(endless_tone(1000))
+                assert await playout.wait_started()
+                streams = [mixed, bot.participant(ada_id, rate=RATE), await anext(speakers)]
                 assert [stream.participant for stream in streams] == [None, ada_id, ada_id]
                 records = [Record(stream) for stream in streams]
                 async with trio.open_nursery() as nursery:

@@ -89,7 +89,7 @@ class Listening:
             else:
                 self._unlisten(wire.stream)
             return
-        source.receive(wire)
+        source.receive(wire, trio.current_time())
         if wire.end:
             self._forget(source, "ended")
 

@@ -22,8 +22,8 @@ class Source:
         self.inbox = Inbox()
         #: Added to the relay's timestamps: what the stream lasted before it was opened again.
         self.offset = 0
-        #: When it was first opened, by trio's clock.
-        self.opened_s: float | None = None
+        #: When timestamps were 0, by trio's clock; None before it was opened.
+        self.began_s: float | None = None
         #: The reader went without a word.
         self.abandoned = False
 
@@ -33,14 +33,17 @@ class Source:
 
     def restart(self, now_s: float) -> None:
         """Let timestamps begin anew at the relay, and go on here as time did."""
-        if self.opened_s is None:
-            self.opened_s = now_s
+        if self.began_s is None:
+            self.began_s = now_s
         else:
-            self.offset = round((now_s - self.opened_s) * self.rate)
+            self.offset = round((now_s - self.began_s) * self.rate)
             self.inbox.mark_gap()
 
-    def receive(self, wire: AudioFrameWire) -> None:
+    def receive(self, wire: AudioFrameWire, now_s: float) -> None:
         """Take a frame from the relay."""
+        if self.began_s is not None:
+            # The stream of a speaker begins up to 200 ms before we are told of it; but no frame comes before it has begun.
+            self.began_s = min(self.began_s, now_s - (self.offset + wire.timestamp) / self.rate)
         self.inbox.put_nowait(
             AudioFrame(
                 pcm=bytes(wire.pcm),
@@ -104,8 +107,8 @@ class AudioStream:
 
     @property
     def began_s(self) -> float | None:
-        """When its timestamps were 0, by ``trio.current_time()``; None before it was opened."""
-        return self._source.opened_s
+        """When its timestamps were 0, by ``trio.current_time()``, as far as its frames tell by now; None before it was opened."""
+        return self._source.began_s
 
     async def __aenter__(self) -> Self:
         await self._open(self._source)

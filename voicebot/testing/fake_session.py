@@ -78,6 +78,8 @@ class FakeSession:
         #: Whom a subscription has brought: subscription and participant -> stream.
         self._brought: dict[tuple[int, str], int] = {}
         self._ticks = 0
+        #: What was heard in this tick, and can be told at its end.
+        self._heard: list[str | bytes] = []
         self.participant_id: str | None = None
         #: What the bot plays; of the former stay in a lobby, too.
         self.voice: FakeVoice | None = None
@@ -104,6 +106,7 @@ class FakeSession:
             self._ears.clear()
             self._subscriptions.clear()
             self._brought.clear()
+            self._heard.clear()
             participant_id, self.participant_id = self.participant_id, None
             self._lobby.remove(participant_id, reason)
 
@@ -119,7 +122,7 @@ class FakeSession:
                 self._report(playout, "cleared", "left")
 
     def hear_tick(self, tick: Tick, *, silent: bool) -> None:
-        """Hear what all have said in 20 ms; when nobody has said anything for long, nothing is sent."""
+        """Hear what all say in the 20 ms that begin now; when nobody has said anything for long, nothing is sent."""
         for participant_id, frames in tick.items():
             if participant_id != self.participant_id:
                 audible = [frames[to] for to in (None, self.participant_id) if to in frames]
@@ -131,7 +134,7 @@ class FakeSession:
             else:
                 frame = ear.hear_tick(tick)
                 if frame is not None:
-                    self._put(frame)
+                    self._heard.append(frame)
 
     def skip_ticks(self, ticks: int) -> None:
         """Let so many times 20 ms of silence pass of which nothing is sent."""
@@ -139,7 +142,10 @@ class FakeSession:
             ear.skip_ticks(ticks)
 
     def account(self) -> None:
-        """Tell the bot what was heard until now."""
+        """Tell the bot what it and others have heard until now."""
+        heard, self._heard = self._heard, []
+        for frame in heard:
+            self._put(frame)
         if self.voice is None:
             return
         for playout in self.voice.finish_playouts():
@@ -223,14 +229,16 @@ class FakeSession:
         return AudioListening(stream=number)
 
     def _unlisten(self, message: AudioUnlisten) -> ServerMessage:
-        for key, number in list(self._brought.items()):
-            if message.stream in {key[0], number}:
-                self._ears.pop(number, None)
-                if message.stream == key[0]:
-                    del self._brought[key]
-        found = self._subscriptions.pop(message.stream, None) or self._ears.pop(message.stream, None)
-        if found is None:
-            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, f"no stream has the number {message.stream}")
+        brought = {key: number for key, number in self._brought.items() if key[0] == message.stream}
+        if self._subscriptions.pop(message.stream, None) is not None:
+            for key, number in brought.items():
+                del self._brought[key], self._ears[number]
+                self.send(AudioStreamEnded(stream=number, reason="closed"))
+        elif message.stream in self._brought.values() or self._ears.pop(message.stream, None) is None:
+            text = (
+                f"no stream of your own has the number {message.stream}; those of a subscription end with it"
+            )
+            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, text)
         return Ok()
 
     def _play_open(self, message: PlayOpen) -> ServerMessage:
@@ -278,11 +286,10 @@ class FakeSession:
             if (subscription, participant_id) not in self._brought:
                 number = self._brought[subscription, participant_id] = next(self._numbers)
                 self._open_ear(number, participant_id, message)
-                self.send(
-                    AudioStreamStarted(
-                        subscription=subscription, stream=number, participant_id=participant_id
-                    )
+                started = AudioStreamStarted(
+                    subscription=subscription, stream=number, participant_id=participant_id
                 )
+                self._heard.append(encode_server(started))
 
     def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> None:
         assert self.participant_id is not None

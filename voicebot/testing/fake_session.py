@@ -1,6 +1,6 @@
 """One bot's connection to a fake lobby, as a relay sees it: a WebSocket over an in-memory stream, and what its requests do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -121,13 +121,16 @@ class FakeSession:
             for playout in self.voice.clear_playouts(participant_id, all_of_them=False):
                 self._report(playout, "cleared", "left")
 
-    def hear_tick(self, tick: Tick, *, silent: bool) -> None:
-        """Hear what all say in the 20 ms that begin now; when nobody has said anything for long, nothing is sent."""
+    def hear_tick(self, tick: Tick, *, silent: bool, prelude: Iterable[Tick]) -> None:
+        """Hear what all say in the 20 ms that begin now; when nobody has said anything for long, nothing is sent.
+
+        ``prelude``: what they said just before.
+        """
         for participant_id, frames in tick.items():
             if participant_id != self.participant_id:
                 audible = [frames[to] for to in (None, self.participant_id) if to in frames]
                 if any(level_dbov(each) <= VOICED_DBOV for each in audible):
-                    self._bring(participant_id)
+                    self._bring(participant_id, prelude)
         for ear in self._ears.values():
             if silent:
                 ear.skip_ticks(1)
@@ -280,22 +283,25 @@ class FakeSession:
             self._report(playout, "cleared", reason)
         return cleared
 
-    def _bring(self, participant_id: str) -> None:
+    def _bring(self, participant_id: str, prelude: Iterable[Tick]) -> None:
         """Let those who wait for speakers have a stream of this one, if they have none."""
         for subscription, message in self._subscriptions.items():
             if (subscription, participant_id) not in self._brought:
                 number = self._brought[subscription, participant_id] = next(self._numbers)
-                self._open_ear(number, participant_id, message)
+                ear = self._open_ear(number, participant_id, message)
                 started = AudioStreamStarted(
                     subscription=subscription, stream=number, participant_id=participant_id
                 )
                 self._heard.append(encode_server(started))
+                earlier = [ear.hear_tick(each) for each in prelude]
+                self._heard += [frame for frame in earlier if frame is not None]
 
-    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> None:
+    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> FakeEar:
         assert self.participant_id is not None
-        self._ears[number] = FakeEar(
+        ear = self._ears[number] = FakeEar(
             number, self.participant_id, participant_id, rate=message.rate, frame_ms=message.frame_ms
         )
+        return ear
 
     def _report(self, playout: FakePlayout, state: Any, reason: str | None) -> None:
         self.send(

@@ -22,8 +22,8 @@ class Source:
         self.inbox = Inbox()
         #: Added to the relay's timestamps: what the stream lasted before it was opened again.
         self.offset = 0
-        #: When timestamps were 0, by trio's clock; None before it was opened.
-        self.began_s: float | None = None
+        #: When its timestamps were 0, by trio's clock, as well as that can be told.
+        self.opened_s: float | None = None
         #: The reader went without a word.
         self.abandoned = False
 
@@ -33,22 +33,24 @@ class Source:
 
     def restart(self, now_s: float) -> None:
         """Let timestamps begin anew at the relay, and go on here as time did."""
-        if self.began_s is None:
-            self.began_s = now_s
+        if self.opened_s is None:
+            self.opened_s = now_s
         else:
-            self.offset = round((now_s - self.began_s) * self.rate)
+            self.offset = round((now_s - self.opened_s) * self.rate)
             self.inbox.mark_gap()
 
-    def receive(self, wire: AudioFrameWire, now_s: float) -> None:
+    def receive(self, wire: AudioFrameWire) -> None:
         """Take a frame from the relay."""
-        if self.began_s is not None:
-            # The stream of a speaker begins up to 200 ms before we are told of it; but no frame comes before it has begun.
-            self.began_s = min(self.began_s, now_s - (self.offset + wire.timestamp) / self.rate)
+        timestamp = self.offset + wire.timestamp
+        # The relay begins a little before somebody's first word. What comes soonest tells best when it was said.
+        end_s = (timestamp + wire.samples) / self.rate
+        if self.opened_s is not None:
+            self.opened_s = min(self.opened_s, trio.current_time() - end_s)
         self.inbox.put_nowait(
             AudioFrame(
                 pcm=bytes(wire.pcm),
                 rate=self.rate,
-                timestamp=self.offset + wire.timestamp,
+                timestamp=timestamp,
                 participant=self.participant,
                 level=wire.level_dbov,
                 voiced=wire.voiced,
@@ -107,8 +109,12 @@ class AudioStream:
 
     @property
     def began_s(self) -> float | None:
-        """When its timestamps were 0, by ``trio.current_time()``, as far as its frames tell by now; None before it was opened."""
-        return self._source.began_s
+        """When its timestamps were 0, by ``trio.current_time()``; None before it was opened.
+
+        It is as exact as the network is quick, and gets better with the first frames: a stream of ``Speakers`` begins up to 200 ms
+        before it could be told of.
+        """
+        return self._source.opened_s
 
     async def __aenter__(self) -> Self:
         await self._open(self._source)

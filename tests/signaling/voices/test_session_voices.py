@@ -406,6 +406,23 @@ async def test_clear_says_what_was_heard_and_silences(autojump_clock: trio.testi
         assert (await line.expect(PlayClear(), PlayCleared)).played_ms == {}
 
 
+async def test_clear_silences_all_targets_within_the_same_tick(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bots("Mouth", "Ada", "Grace") as (parts, mixes, (line, _, __)):
+        streams = [
+            await play_open(line, to=to) for to in (None, identity(parts, "Ada"), identity(parts, "Grace"))
+        ]
+        for stream in streams:
+            give(line, stream, 2)
+        async with ticking(mixes.only):
+            await trio.sleep(0.99)
+            cleared = await line.expect(PlayClear(), PlayCleared)
+        assert len({len(mouth.heard) for mouth in mixes.only.mouths}) == 1
+        assert set(cleared.played_ms) == set(streams)
+        assert len(set(cleared.played_ms.values())) == 1
+
+
 async def test_frames_of_what_was_cleared_are_dropped_without_a_word(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

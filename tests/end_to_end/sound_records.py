@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import trio
 from numpy.typing import NDArray
-from tones import RATE_HZ, dominant_hz, purity
+from tones import RATE_HZ, dominant_hz
 
 from voicebot import AudioFrame, AudioStream
 
@@ -37,12 +37,13 @@ class Record:
         return self
 
     async def gather_tone(self, hz: float, *, least_purity: float = 0.97, seconds: float = 0.5) -> "Record":
-        """Hear, and forget, until that much of it in a row is a tone of that frequency."""
+        """Hear until that much of it in a row is a tone of that frequency; keep as much of what comes after that."""
         while True:
             self.frames.clear()
             await self.gather(seconds)
             if self.peak > AUDIBLE and self.purity(hz) > least_purity and abs(self.hz - hz) < 2:
-                return self
+                self.frames.clear()
+                return await self.gather(seconds)
 
     # While `run` runs.
 
@@ -105,4 +106,8 @@ class Record:
         self._heard = trio.Event()
 
     def purity(self, hz: float) -> float:
-        return purity(self.samples, hz * RATE_HZ / self.stream.rate)
+        """Part of the energy within 30 Hz of a frequency."""
+        samples = self.samples
+        spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+        frequencies = np.fft.rfftfreq(len(samples), 1 / self.stream.rate)
+        return float(spectrum[np.abs(frequencies - hz) < 30].sum() / max(spectrum.sum(), 1e-9))

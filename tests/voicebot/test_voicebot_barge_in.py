@@ -35,8 +35,8 @@ async def test_who_speaks_long_enough_ducks_the_bot_and_then_clears_it(
         assert not await behind.wait()
         assert (playout.reason, playout.interrupted_by) == ("cleared", ann.participant_id)
         assert (behind.reason, behind.played_ms) == ("cleared", 0)
-        # The frames are those of 1000 to 1280 ms; the bot is heard until the last of them has come.
-        assert playout.played_ms == lobby.heard(bot)[0].played_ms == 1300
+        # The last frame that counts ends at 1300 ms; the bot hears it then, and is heard until the tick of that moment is over.
+        assert playout.played_ms == lobby.heard(bot)[0].played_ms == 1320
         # What it says next is as loud as ever.
         assert await (await bot.play(LOUD[:320], rate=RATE)).wait()
         assert set(lobby.heard(bot)[-1].samples) == {10_000}

@@ -14,10 +14,14 @@ from scripted_server import ScriptedServer, open_scripted_server, snapshot
 from typer.testing import CliRunner
 
 import voicebot
+from signaling.bots.config_schema import ConfigSchema
 from signaling.messages import CloseCode, decode_client
 from signaling.messages.bots import PROVIDER_MESSAGES, Register, Registered
+from voicebot.announcer import Announcer
 from voicebot.attendance import attend
 from voicebot.command import app
+from voicebot.echo_bot import EchoBot
+from voicebot.recorder import Recorder
 from voicebot.testing import FakeLobby, tone
 
 STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=6)
@@ -67,6 +71,18 @@ def test_what_fails_is_told_in_one_line(arguments: list[str], fault: str) -> Non
     assert result.exit_code == 1
     assert fault in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("bot", [voicebot.ChatBot, EchoBot, Announcer, Recorder])
+def test_relay_takes_what_the_bots_say_of_themselves(bot: type[voicebot.Bot]) -> None:
+    ConfigSchema(bot.config_schema)
+    Register(
+        name=bot.title,
+        description=bot.description,
+        capabilities=bot.capabilities,
+        capacity=1,
+        config_schema=dict(bot.config_schema),
+    )
 
 
 class Brief(voicebot.Bot):

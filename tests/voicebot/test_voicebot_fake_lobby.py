@@ -123,6 +123,12 @@ async def test_speakers_are_told_one_by_one(autojump_clock: trio.testing.MockClo
         ann.say(tone(220, 0.2))
         other = await anext(speakers)
         assert other.participant == ann.participant_id
+        # Ben was heard just before, and so was that Ann said nothing: it begins a little before her first word.
+        frames = [await anext(other)]
+        while not frames[-1].voiced:
+            frames.append(await anext(other))
+        assert 2 <= len(frames) <= 11
+        assert [frame.timestamp for frame in frames] == [320 * number for number in range(len(frames))]
         await trio.sleep(0.1)
         ben.leave()
         assert {frame.participant async for frame in stream} == {ben.participant_id}

@@ -89,6 +89,7 @@ def test_terms_of_interruptions_are_complete_and_right() -> None:
 def test_figures_are_those_of_the_code() -> None:
     assert f"{inbox.CAPACITY} frames wait for a reader" in PAGE
     assert f"at most {playing.AHEAD_MS // 1000} s ahead" in PAGE
+    assert f"({playing.WAITING_AHEAD_MS // 1000} s, while it waits" in PAGE
     assert f"Any rate from {LOWEST_RATE:,} to {HIGHEST_RATE:,}" in PAGE
     assert f"{', '.join(map(str, RATES[:-1]))} or {RATES[-1]}" in PAGE
     play = inspect.signature(voicebot.Connection.play).parameters

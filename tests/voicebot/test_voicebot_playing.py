@@ -21,6 +21,8 @@ from signaling.messages import (
     PlayOpened,
     PlayProgress,
     Press,
+    decode_audio_frame_untrusted,
+    decode_client,
 )
 
 URL = "ws://relay.example/ws"
@@ -164,6 +166,72 @@ async def test_no_more_than_ten_seconds_are_under_way(autojump_clock: trio.testi
         playout = await connection.play(synthesize(), rate=RATE)
         assert await playout.wait_started()
         assert await playout.wait()
+
+
+async def test_playouts_that_wait_keep_less_under_way_until_it_is_their_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    sent = {4: 0.0, 5: 0.0, 6: 0.0}
+
+    async def serve(visit: Visit) -> None:
+        await take_all(visit)
+        assert sent == {4: 10_000, 5: 2000, 6: 10_000}
+        await visit.send(progress(4, 30_000, "done"))
+        await take_all(visit)
+        assert sent == {4: 10_000, 5: 10_000, 6: 10_000}
+
+    async def take_all(visit: Visit) -> None:
+        numbers = iter(sent)
+        with trio.move_on_after(2):
+            while True:
+                message = await visit.websocket.get_message()
+                if isinstance(message, bytes):
+                    frame = decode_audio_frame_untrusted(message)
+                    sent[frame.stream] += frame.samples / 8
+                else:
+                    await visit.send(PlayOpened(stream=next(numbers)), decode_client(message).id)
+
+    async with connected(serve) as connection:
+        for to in (None, None, "p-9"):
+            await connection.play(SECOND * 30, rate=RATE, to=to)
+        await trio.sleep(5)
+
+
+async def test_frames_are_not_sent_faster_than_the_relay_takes_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times = []
+
+    async def serve(visit: Visit) -> None:
+        await visit.answer(PlayOpened(stream=4))
+        while not (await visit.receive_audio()).end:
+            times.append(trio.current_time())
+        await visit.send(progress(4, 10_000, "done"))
+
+    async with connected(serve) as connection:
+        pieces = [SECOND[:320]] * 499  # of 20 ms each
+        await (await connection.play(pieces, rate=RATE)).wait()
+        assert len(times) == 499
+        for first in range(0, 499, 50):
+            for last in range(first, 499, 50):
+                assert last - first <= 200 + 150 * (times[last] - times[first]) + 1
+        assert times[-1] - times[0] == pytest.approx(2, abs=0.05)
+
+
+async def test_connection_that_an_iterable_loses_is_not_ours(autojump_clock: trio.testing.MockClock) -> None:
+    async def from_elsewhere() -> AsyncIterator[bytes]:
+        yield SECOND
+        raise voicebot.ConnectionLostError("that of the speech service")
+
+    async def serve(visit: Visit) -> None:
+        await visit.answer(PlayOpened(stream=4))
+        await visit.receive_sound(4)
+        await visit.send(progress(4, 1000, "done"))
+
+    async with connected(serve) as connection:
+        playout = await connection.play(from_elsewhere(), rate=RATE)
+        with pytest.raises(voicebot.PlayoutError, match="that of the speech service"):
+            await playout.wait()
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,13 @@ class Guard:
     async def _run(self) -> None:
         try:
             while self._terms:
+                rate = next(iter(self._terms.values())).rate
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen, nursery)
+                    nursery.start_soon(self._listen, nursery, rate)
                     while self._terms:
-                        playout = next(iter(self._terms))
+                        playout, terms = next(iter(self._terms.items()))
+                        if terms.rate != rate:
+                            break
                         await playout.wait_over()
                         del self._terms[playout]
                         self._forget_speech(playout)
@@ -61,8 +64,7 @@ class Guard:
         finally:
             self._running = False
 
-    async def _listen(self, nursery: trio.Nursery) -> None:
-        rate = next(iter(self._terms.values())).rate
+    async def _listen(self, nursery: trio.Nursery, rate: int) -> None:
         try:
             async with self._listening.speakers(rate=rate, frame_ms=20) as speakers:
                 async for stream in speakers:

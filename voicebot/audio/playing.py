@@ -7,6 +7,7 @@ order of messages is done in ``receive``, ``resumed`` and ``renewed``, which the
 from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -27,9 +28,14 @@ from voicebot.audio.pcm import Sound, check_even, is_whole, relay_pieces_of, rel
 from voicebot.audio.playout import CLEARED, DONE, FAILED, LOST, Playout, PlayoutEnded, PlayoutError
 from voicebot.errors import ConnectionLostError, ProtocolError, VoicebotError
 
-#: What a playout may have under way and not heard yet. The relay refuses more than 60 s; 10 s outlast any stall of a network
-#: that is worth being called one.
+#: What the playout that is heard may have under way and not heard yet. The relay refuses more than 60 s of one, and 120 s of all; 10 s
+#: outlast any stall of a network that is worth being called one.
 AHEAD_MS = 10_000
+#: The same of those that wait behind it.
+WAITING_AHEAD_MS = 2_000
+#: Frames a second, and at once after a while without any. The relay takes 200, and 400 at once; some are on their way when it counts.
+FRAMES_A_SECOND = 150
+FRAME_BURST = 200
 
 
 @dataclass(eq=False)
@@ -64,6 +70,8 @@ class Playing:
         self._numbered: dict[int, _Job] = {}
         self._knows_gain = True
         self._gain_db = 0.0
+        #: Until when the frames that were sent would have taken, had they been sent evenly; by trio's clock.
+        self._paid_until_s = float("-inf")
 
     @property
     def numbers(self) -> Collection[int]:
@@ -186,12 +194,12 @@ class Playing:
         try:
             async with aclosing(relay_pieces_of(job.sound, playout.rate)) as pieces:
                 async for piece in pieces:
-                    await playout.wait_ahead(AHEAD_MS)
+                    await playout.wait_ahead(partial(self._ahead_ms, job))
                     await self._send(job, piece)
-        except ConnectionLostError:
+        except ConnectionLostError as error:
             if self._carrier.ended:
                 raise
-            self._fail(job, ConnectionLostError("the sound's own connection was lost"))
+            self._fail(job, error)  # of the iterable, which comes from a connection of its own
         except Exception as error:  # noqa: BLE001 - the caller's iterable: its faults are told to who waits for the playout
             self._fail(job, error)
         await self._send(job, b"", end=True)
@@ -202,10 +210,20 @@ class Playing:
         job.fault = PlayoutError(f"the sound could not be read to its end: {type(error).__name__}: {error}")
         job.fault.__cause__ = error
 
+    def _ahead_ms(self, job: _Job) -> float:
+        first = next((each for each in self._jobs if each.playout.to == job.playout.to), None)
+        return AHEAD_MS if first is job else WAITING_AHEAD_MS
+
     async def _send(self, job: _Job, pcm: bytes, *, end: bool = False) -> None:
         assert job.number is not None
         playout = job.playout
         frame = encode_audio_frame(job.number, pcm, timestamp=playout.sent_samples, end=end)
+        now_s = trio.current_time()
+        self._paid_until_s = (
+            max(self._paid_until_s, now_s - FRAME_BURST / FRAMES_A_SECOND) + 1 / FRAMES_A_SECOND
+        )
+        if self._paid_until_s > now_s:
+            await trio.sleep_until(self._paid_until_s)
         while True:
             try:
                 await self._carrier.send_audio(frame)
@@ -235,6 +253,8 @@ class Playing:
         if job not in self._jobs:
             return
         self._jobs.remove(job)
+        for each in self._jobs:
+            each.playout.notify()  # one may be the first now
         if job.number is not None:
             self._numbered.pop(job.number, None)
         job.feeding.cancel()

@@ -1,6 +1,6 @@
 """One bot's connection to a fake lobby, as a relay sees it: a WebSocket over an in-memory stream, and what its requests do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,8 @@ class FakeSession:
         #: Whom a subscription has brought: subscription and participant -> stream.
         self._brought: dict[tuple[int, str], int] = {}
         self._ticks = 0
+        #: What was heard in this tick, and can be told at its end.
+        self._heard: list[str | bytes] = []
         self.participant_id: str | None = None
         #: What the bot plays; of the former stay in a lobby, too.
         self.voice: FakeVoice | None = None
@@ -104,6 +106,7 @@ class FakeSession:
             self._ears.clear()
             self._subscriptions.clear()
             self._brought.clear()
+            self._heard.clear()
             participant_id, self.participant_id = self.participant_id, None
             self._lobby.remove(participant_id, reason)
 
@@ -118,20 +121,23 @@ class FakeSession:
             for playout in self.voice.clear_playouts(participant_id, all_of_them=False):
                 self._report(playout, "cleared", "left")
 
-    def hear_tick(self, tick: Tick, *, silent: bool) -> None:
-        """Hear what all have said in 20 ms; when nobody has said anything for long, nothing is sent."""
+    def hear_tick(self, tick: Tick, *, silent: bool, prelude: Iterable[Tick]) -> None:
+        """Hear what all say in the 20 ms that begin now; when nobody has said anything for long, nothing is sent.
+
+        ``prelude``: what they said just before.
+        """
         for participant_id, frames in tick.items():
             if participant_id != self.participant_id:
                 audible = [frames[to] for to in (None, self.participant_id) if to in frames]
                 if any(level_dbov(each) <= VOICED_DBOV for each in audible):
-                    self._bring(participant_id)
+                    self._bring(participant_id, prelude)
         for ear in self._ears.values():
             if silent:
                 ear.skip_ticks(1)
             else:
                 frame = ear.hear_tick(tick)
                 if frame is not None:
-                    self._put(frame)
+                    self._heard.append(frame)
 
     def skip_ticks(self, ticks: int) -> None:
         """Let so many times 20 ms of silence pass of which nothing is sent."""
@@ -139,7 +145,10 @@ class FakeSession:
             ear.skip_ticks(ticks)
 
     def account(self) -> None:
-        """Tell the bot what was heard until now."""
+        """Tell the bot what it and others have heard until now."""
+        heard, self._heard = self._heard, []
+        for frame in heard:
+            self._put(frame)
         if self.voice is None:
             return
         for playout in self.voice.finish_playouts():
@@ -223,14 +232,16 @@ class FakeSession:
         return AudioListening(stream=number)
 
     def _unlisten(self, message: AudioUnlisten) -> ServerMessage:
-        for key, number in list(self._brought.items()):
-            if message.stream in {key[0], number}:
-                self._ears.pop(number, None)
-                if message.stream == key[0]:
-                    del self._brought[key]
-        found = self._subscriptions.pop(message.stream, None) or self._ears.pop(message.stream, None)
-        if found is None:
-            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, f"no stream has the number {message.stream}")
+        brought = {key: number for key, number in self._brought.items() if key[0] == message.stream}
+        if self._subscriptions.pop(message.stream, None) is not None:
+            for key, number in brought.items():
+                del self._brought[key], self._ears[number]
+                self.send(AudioStreamEnded(stream=number, reason="closed"))
+        elif message.stream in self._brought.values() or self._ears.pop(message.stream, None) is None:
+            text = (
+                f"no stream of your own has the number {message.stream}; those of a subscription end with it"
+            )
+            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, text)
         return Ok()
 
     def _play_open(self, message: PlayOpen) -> ServerMessage:
@@ -272,23 +283,25 @@ class FakeSession:
             self._report(playout, "cleared", reason)
         return cleared
 
-    def _bring(self, participant_id: str) -> None:
+    def _bring(self, participant_id: str, prelude: Iterable[Tick]) -> None:
         """Let those who wait for speakers have a stream of this one, if they have none."""
         for subscription, message in self._subscriptions.items():
             if (subscription, participant_id) not in self._brought:
                 number = self._brought[subscription, participant_id] = next(self._numbers)
-                self._open_ear(number, participant_id, message)
-                self.send(
-                    AudioStreamStarted(
-                        subscription=subscription, stream=number, participant_id=participant_id
-                    )
+                ear = self._open_ear(number, participant_id, message)
+                started = AudioStreamStarted(
+                    subscription=subscription, stream=number, participant_id=participant_id
                 )
+                self._heard.append(encode_server(started))
+                earlier = [ear.hear_tick(each) for each in prelude]
+                self._heard += [frame for frame in earlier if frame is not None]
 
-    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> None:
+    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> FakeEar:
         assert self.participant_id is not None
-        self._ears[number] = FakeEar(
+        ear = self._ears[number] = FakeEar(
             number, self.participant_id, participant_id, rate=message.rate, frame_ms=message.frame_ms
         )
+        return ear
 
     def _report(self, playout: FakePlayout, state: Any, reason: str | None) -> None:
         self.send(

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from connection_parts import Line, Parts, open_parts
 from fake_mix import FakeMix, FakeTrack
 from voice_client import Fate, Mixes, errors, fates, give, heard, join, level, listen, play_open
 
+from signaling.auth.grants import Grants
 from signaling.messages import (
     AudioListen,
     AudioStreamEnded,
@@ -406,6 +408,23 @@ async def test_clear_says_what_was_heard_and_silences(autojump_clock: trio.testi
         assert (await line.expect(PlayClear(), PlayCleared)).played_ms == {}
 
 
+async def test_clear_silences_all_targets_within_the_same_tick(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bots("Mouth", "Ada", "Grace") as (parts, mixes, (line, _, __)):
+        streams = [
+            await play_open(line, to=to) for to in (None, identity(parts, "Ada"), identity(parts, "Grace"))
+        ]
+        for stream in streams:
+            give(line, stream, 2)
+        async with ticking(mixes.only):
+            await trio.sleep(0.99)
+            cleared = await line.expect(PlayClear(), PlayCleared)
+        assert len({len(mouth.heard) for mouth in mixes.only.mouths}) == 1
+        assert set(cleared.played_ms) == set(streams)
+        assert len(set(cleared.played_ms.values())) == 1
+
+
 async def test_frames_of_what_was_cleared_are_dropped_without_a_word(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -649,6 +668,17 @@ async def test_without_a_lobby_everything_is_refused(autojump_clock: trio.testin
             assert (await line.refused(request))[0] == "not_in_lobby"
         line.socket.say(encode_audio_frame(1, b"\0\0"))
         assert errors(await line.settle()) == ["invalid_audio"]
+
+
+async def test_what_the_token_does_not_grant_is_forbidden(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Bot") as (parts, _, (line,)):
+        (session,) = parts.sessions
+        assert session.membership is not None
+        session.membership = replace(
+            session.membership, grants=Grants(can_publish=False, can_subscribe=False)
+        )
+        for request in (*EVERYTHING, Press(digit="1"), Subscribe(mid="1", mix=True)):
+            assert (await line.refused(request))[0] == "forbidden"
 
 
 async def test_without_a_mixer_it_is_unsupported(autojump_clock: trio.testing.MockClock) -> None:

@@ -144,4 +144,5 @@ async def test_a_mouth_that_is_lost_ends_it(autojump_clock: object) -> None:
         mouth.close()
         with trio.fail_after(PATIENCE_SECONDS):
             await speech.wait_played(end)
+        await trio.testing.wait_all_tasks_blocked()
         assert speech.closed

@@ -13,7 +13,7 @@ Samples = np.ndarray[Any, np.dtype[np.float32]]
 TALK_FRAMES: Final = 250
 QUIET_FRAMES: Final = 50
 QUIET_LEVEL_DBOV: Final = 80
-TALK_LEVEL_DBOV: Final = 22
+TALK_LEVEL_DBOV: Final = 25
 _BROWSER: Final[dict[str, Any]] = {
     "bitrate_bps": 32_000,
     "complexity": 9,

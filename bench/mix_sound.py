@@ -14,13 +14,14 @@ TALK_FRAMES: Final = 250
 QUIET_FRAMES: Final = 50
 QUIET_LEVEL_DBOV: Final = 80
 TALK_LEVEL_DBOV: Final = 25
-_BROWSER: Final[dict[str, Any]] = {
+BROWSER: Final[dict[str, Any]] = {
     "bitrate_bps": 32_000,
     "complexity": 9,
     "expected_loss_percent": 10,
     "fec": True,
     "application": "voip",
 }
+"""Settings of an encoder (`media.audio.opus.new_encoder_template`) as Chromium has them where packets are lost."""
 _PAYLOAD_BYTES: Final = 400
 
 
@@ -56,7 +57,7 @@ def voice(samples: int, seed: int = 7) -> Samples:
 
 def encode_as_browser(samples: Samples) -> tuple[bytes, ...]:
     """Encode as Chromium does for a connection with loss: 32 kbit/s, with error correction."""
-    encoder = new_encoder_template(**_BROWSER)
+    encoder = new_encoder_template(**BROWSER)
     output = np.zeros(_PAYLOAD_BYTES, np.uint8)
     payloads = []
     for frame in samples[: samples.size // FRAME_SAMPLES * FRAME_SAMPLES].reshape(-1, FRAME_SAMPLES):

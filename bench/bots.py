@@ -18,6 +18,7 @@ from bench.join import peer_settings
 from bench.machine import kept_to_client
 from bench.progress import ProgressBars
 from bench.server import RelayServer, open_relay_server
+from relay.scheduling import favoured
 
 MIXER: Final = "relay mixer"
 
@@ -38,7 +39,8 @@ async def run_bots_scenario(options: BotsOptions, progress: ProgressBars) -> Bot
             )
         owned.enter_context(kept_to_client(options.relay.pinning))
         total = options.probes * (options.rounds + options.clears)
-        with progress.phase("delays", total) as phase:
+        # As people and bots with a machine of their own: those here sleep most of the time, too.
+        with progress.phase("delays", total) as phase, favoured(real_time=True):
             delays = await measure_delays(
                 peer_settings(options.relay, options.profile, server),
                 couples=options.probes,
@@ -46,7 +48,7 @@ async def run_bots_scenario(options: BotsOptions, progress: ProgressBars) -> Bot
                 clears=options.clears,
                 phase=phase,
             )
-        with progress.phase("dispatch", max(1, options.dispatches)) as phase:
+        with progress.phase("dispatch", max(1, options.dispatches)) as phase, favoured(real_time=True):
             dispatches = Dispatches()
             if options.dispatches:
                 dispatches = await measure_dispatches(server, token, count=options.dispatches, phase=phase)
@@ -76,6 +78,8 @@ def _result(
         "dispatch": _ms([each.total_ns for each in dispatches.made]),
         "dispatch_without_start": _ms([each.relay_ns for each in dispatches.made]),
         "own_start": _ms([each.own_start_ns for each in dispatches.made]),
+        "to_offer": _ms([each.to_offer_ns for each in dispatches.made]),
+        "to_sound": _ms([each.to_sound_ns for each in dispatches.made]),
     }
     return BotsResult(
         options=options.describe(),
@@ -89,7 +93,11 @@ def _result(
         dispatch_ms=Spread.of(all_ms["dispatch"]),
         dispatch_without_start_ms=Spread.of(all_ms["dispatch_without_start"]),
         own_start_ms=Spread.of(all_ms["own_start"]),
+        to_offer_ms=Spread.of(all_ms["to_offer"]),
+        to_sound_ms=Spread.of(all_ms["to_sound"]),
         missed=delays.missed,
+        packets=delays.packets,
+        packets_late=delays.packets_late,
         dispatches_failed=dispatches.failed,
         all_ms=all_ms,
     )

@@ -43,6 +43,9 @@ class Delays:
     clear_error_ms: list[float] = field(default_factory=list)
     """What `clear` said was heard, less what the listener recorded."""
     missed: int = 0
+    packets: int = 0
+    packets_late: int = 0
+    """Of the persons', sent more than 5 ms after they were due: what they add is the generator's."""
 
 
 class Watch:
@@ -168,6 +171,8 @@ async def measure_delays(
         async with trio.open_nursery() as nursery:
             for pair in pairs:
                 nursery.start_soon(partial(measure_couple, pair, rounds, clears, delays, phase))
+        delays.packets = sum(pair.person.sent for pair in pairs)
+        delays.packets_late = sum(pair.person.sent_late for pair in pairs)
     return delays
 
 

@@ -56,6 +56,16 @@ class Dispatch:
         return self.joined_ns - self.offered_ns
 
     @property
+    def to_offer_ns(self) -> int:
+        """From the request until the provider knew of it."""
+        return self.offered_ns - self.asked_ns
+
+    @property
+    def to_sound_ns(self) -> int:
+        """From being in the lobby until the first frame: a request to listen, and the next tick."""
+        return self.heard_ns - self.joined_ns
+
+    @property
     def relay_ns(self) -> int:
         """All but the bot's own start."""
         return self.total_ns - self.own_start_ns

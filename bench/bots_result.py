@@ -15,6 +15,7 @@ BAR_CLEAR_MS: Final = 25.0  # a tick, and 5 ms for two processes and a WebSocket
 BAR_CLEAR_ERROR_MS: Final = 20.0
 BAR_DISPATCH_P99_MS: Final = 20.0
 BUSY_SHARE: Final = 0.9
+DISTURBED_SHARE: Final = 0.005
 NAN: Final = math.nan
 
 
@@ -80,7 +81,11 @@ class BotsResult:
     dispatch_ms: Spread
     dispatch_without_start_ms: Spread
     own_start_ms: Spread
+    to_offer_ms: Spread
+    to_sound_ms: Spread
     missed: int
+    packets: int  # of the persons
+    packets_late: int  # of them, sent more than 5 ms late
     dispatches_failed: int
     all_ms: dict[str, list[float]] = field(repr=False)
     scenario: str = "bots"
@@ -126,7 +131,9 @@ class BotsResult:
             _row("  what it returned, off by", self.clear_error_ms),
             _row("[bold]dispatch, to the first frame", self.dispatch_ms),
             _row("  without the bot's own start", self.dispatch_without_start_ms),
-            _row("  the bot's own start", self.own_start_ms),
+            _row("  request to offer", self.to_offer_ms),
+            _row("  the bot's own start: connect, join", self.own_start_ms),
+            _row("  joined to the first frame", self.to_sound_ms),
         ]
         if self.cost is not None:
             rows.append(_row(f"frames late, of {self.cost.bots} bots", self.cost.late_ms))
@@ -147,6 +154,11 @@ class BotsResult:
                 notes.append(
                     "[bold red]the generator was busy all the time: frames that came late are its own, not the relay's[/]"
                 )
+        if self.packets_late > DISTURBED_SHARE * self.packets:
+            notes.append(
+                f"[yellow]{self.packets_late:,} of {self.packets:,} packets of the persons left over 5 ms late: the generator "
+                "was disturbed, and the relay's jitter buffers have waited for it[/]"
+            )
         if self.missed:
             notes.append(f"[yellow]{self.missed} clicks or silences did not arrive in time to be measured[/]")
         if self.dispatches_failed:

@@ -36,6 +36,7 @@ Heard = Callable[[int, Samples], None]
 """Told of every packet: when it arrived (ns, CLOCK_MONOTONIC), and its sound."""
 
 FRAME_S: Final = 0.02
+LATE_S: Final = 0.005
 CONSENT_S: Final = 5.0
 CLICK_SAMPLES: Final = 480
 _PACKET_BYTES: Final = 400
@@ -62,6 +63,8 @@ class EarPeer:
         self.heard: Heard = lambda _at_ns, _samples: None
         """Set to be told of what is heard."""
         self.packets = 0
+        self.sent = 0
+        self.sent_late = 0
 
     async def click(self) -> int:
         """Let the next packet carry a click at its beginning; return when it was sent."""
@@ -84,6 +87,8 @@ class EarPeer:
         sequence = 0
         while True:
             await trio.sleep_until(due_s)
+            self.sent += 1
+            self.sent_late += trio.current_time() - due_s > LATE_S
             due_s += FRAME_S
             frame = np.zeros(FRAME_SAMPLES, np.float32)
             told, self._clicks = self._clicks, []

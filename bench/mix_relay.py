@@ -40,7 +40,7 @@ class _Snapshot:
     late_us: dict[int, int]  # upper bound -> ticks up to it
     busy_s: float
     lost: int
-    overflowed: int
+    verdicts: dict[str, int]
     crowd: dict[str, int]
 
 
@@ -48,7 +48,12 @@ async def measure_relay(options: MixOptions, name: str, shape: Shape, progress: 
     """Start a relay, connect everybody, and measure for `options.duration_s`. Raises: BenchError."""
     count = shape.all_participants
     allow_descriptors(count)
-    settings = {"max_connections_per_address": str(count + 100)}
+    settings = {
+        "max_connections_per_address": str(count + 100),
+        # A thousand who join one lobby are a million events, which one generator takes minutes to read on a busy machine.
+        "keepalive_seconds": "120",
+        "send_timeout_seconds": "120",
+    }
     with progress.phase("load kernels", 1):
         await trio.to_thread.run_sync(load_kernels)
     async with AsyncExitStack() as owned:
@@ -75,14 +80,13 @@ async def measure_relay(options: MixOptions, name: str, shape: Shape, progress: 
 async def _snapshot(server: RelayServer, crowd: dict[str, int]) -> _Snapshot:
     sample = await server.sample()
     text = await trio.to_thread.run_sync(_read_metrics, server.info_url.removesuffix("/api/system/info"))
-    verdicts = await server.verdicts()
     return _Snapshot(
         sample=sample,
         tallies={what: round(float(count)) for what, count in _TALLY.findall(text)},
         late_us={round(float(bound) * 1e6): round(float(count)) for bound, count in _LATE.findall(text)},
         busy_s=sum(float(seconds) for seconds in _BUSY.findall(text)),
         lost=sum(round(float(count)) for count in _LOST.findall(text)),
-        overflowed=verdicts.get("route_tap_overflow", 0),
+        verdicts=await server.verdicts(),
         crowd=crowd,
     )
 
@@ -100,6 +104,12 @@ def _load(name: str, shape: Shape, before: _Snapshot, after: _Snapshot, pid: int
     usage = usage_between(before.sample, after.sample)
     tallies = {key: count - before.tallies.get(key, 0) for key, count in after.tallies.items()}
     crowd = {key: count - before.crowd[key] for key, count in after.crowd.items()}
+
+    verdicts = {
+        key: count - before.verdicts.get(key, 0)
+        for key, count in after.verdicts.items()
+        if count != before.verdicts.get(key, 0)
+    }
 
     def share(wanted: str) -> float:
         return sum(ns for thread, ns in usage.threads_ns.items() if wanted in thread) / usage.elapsed_ns
@@ -129,7 +139,8 @@ def _load(name: str, shape: Shape, before: _Snapshot, after: _Snapshot, pid: int
         parked=tallies["packets_parked"],
         packets_in=tallies["packets_in"],
         packets_out=tallies["packets_out"],
-        lost=after.lost - before.lost + after.overflowed - before.overflowed + crowd["gaps"],
+        lost=after.lost - before.lost + verdicts.get("route_tap_overflow", 0) + crowd["gaps"],
         sent=crowd["sent"],
         sent_late=crowd["sent_late"],
+        verdicts=verdicts,
     )

@@ -42,6 +42,7 @@ class MixLoad:
     lost: int  # packets either way that a ring had no room for, and numbers that were left out
     sent: int
     sent_late: int
+    verdicts: dict[str, int]  # what a worker counted meanwhile; empty where none runs
 
     @property
     def all_participants(self) -> int:
@@ -125,6 +126,13 @@ class MixResult:
                 Reading(f"{name}, by CPU time", highest.by_cpu, "", Better.HIGHER, None if searched else bar)
             )
         for load in self.loads:
+            if not math.isnan(load.worker_share):
+                name, carried = (
+                    f"{load.name}: participants of a core",
+                    load.all_participants / load.relay_share,
+                )
+                bar = BAR_PARTICIPANTS if (load.lobbies, load.talkers) == (1, 3) else None
+                found.append(Reading(name, carried, "", Better.HIGHER, bar))
             if load.talkers:
                 bar = BAR_LATENESS_MS
                 found.append(Reading(f"{load.name}: lateness p99", load.p99_late_ms, "ms", Better.LOWER, bar))
@@ -183,6 +191,12 @@ class MixResult:
                 f"Of each tick a talker takes {self.talker_us:.1f} us, a participant who says nothing "
                 f"{self.silent_us:.2f} us."
             )
+        notes += [
+            f"{load.name}: the threads that move media take {load.relay_share:.2f} of a core, so one carries "
+            f"{number(load.all_participants / load.relay_share)} such participants; {load.sent / load.elapsed_s:,.0f} packets/s in."
+            for load in self.loads
+            if not math.isnan(load.worker_share) and load.relay_share > 0
+        ]
         notes += [
             f"[yellow]{load.name}: {load.sent_late:,} of {load.sent:,} packets left over 5 ms late: the generator was "
             "disturbed, and lateness and concealment are not all the mixer's[/]"

@@ -42,6 +42,7 @@ def load(**changes):
         "lost": 0,
         "sent": 100_000,
         "sent_late": 0,
+        "verdicts": {},
     }
     return MixLoad(**(fields | changes))
 

@@ -3,7 +3,7 @@
 import secrets
 import select
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
@@ -150,11 +150,14 @@ async def open_mixed_crowd(
                     peers.append(await nursery.start(_be_peer, place, name, talks, owned))
                 connecting(len(peers))
 
-            async with trio.open_nursery() as starting:
-                for index in range(shape.all_participants):
-                    place = index % shape.participants
-                    lobby = lobbies[index // shape.participants]
-                    starting.start_soon(start, lobby, f"peer {index}", place < shape.talkers)
+            async with trio.open_nursery() as waiting:
+                waiting.start_soon(_keep_consent, peers)
+                async with trio.open_nursery() as starting:
+                    for index in range(shape.all_participants):
+                        place = index % shape.participants
+                        lobby = lobbies[index // shape.participants]
+                        starting.start_soon(start, lobby, f"peer {index}", place < shape.talkers)
+                waiting.cancel_scope.cancel()
             crowd = MixedCrowd(peers, pinning, table)
             owned.callback(crowd.close)
             async with trio.open_nursery() as playing:
@@ -162,6 +165,15 @@ async def open_mixed_crowd(
                 yield crowd
                 playing.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
+
+
+async def _keep_consent(peers: Sequence[MixedPeer]) -> None:
+    """Renew consent for those that wait already, until the loop takes over."""
+    while True:
+        await trio.sleep(CONSENT_NS / 1e9)
+        for peer in tuple(peers):
+            with suppress(OSError):
+                peer.connected.socket.send(peer.connected.consent)
 
 
 async def _be_peer(

@@ -139,7 +139,11 @@ def _load(name: str, shape: Shape, before: _Snapshot, after: _Snapshot, pid: int
         parked=tallies["packets_parked"],
         packets_in=tallies["packets_in"],
         packets_out=tallies["packets_out"],
-        lost=after.lost - before.lost + verdicts.get("route_tap_overflow", 0) + crowd["gaps"],
+        lost=after.lost
+        - before.lost
+        + crowd["gaps"]
+        + verdicts.get("route_tap_overflow", 0)
+        + verdicts.get("unknown_source", 0),  # of peers it has ended
         sent=crowd["sent"],
         sent_late=crowd["sent_late"],
         verdicts=verdicts,

@@ -59,7 +59,8 @@ def test_every_talker_is_decoded_and_every_distinct_mix_encoded_once(tmp_path):
     assert found.exit_code == 0, found.output
     (measured,) = json.loads((tmp_path / "mix.json").read_text())["details"]["loads"]
     ticks = measured["ticks"]
-    assert 40 <= ticks + measured["ticks_skipped"] <= 60
+    due = 50 * measured["elapsed_s"]
+    assert ticks + measured["ticks_skipped"] == pytest.approx(due, rel=0.2)
     assert sum(measured["lateness_us"].values()) == ticks
     assert measured["encoded"] == pytest.approx(3 * (2 + 1) * ticks, abs=9)  # a tick may be under way
     assert measured["packets_out"] == pytest.approx(measured["encoded"], abs=9)
@@ -68,6 +69,30 @@ def test_every_talker_is_decoded_and_every_distinct_mix_encoded_once(tmp_path):
     assert 0 < measured["mixer_share"] < 1
     assert "3 x 6, 2 talk" in found.output
     assert "us/tick" in found.output
+
+
+def test_a_whole_relay_decrypts_mixes_and_encrypts_for_everybody(tmp_path):
+    found = CliRunner().invoke(
+        app,
+        [
+            *("mix", "--what", "relay", "--participants", "5", "--talkers", "2", "--duration", "1"),
+            *("--json", str(tmp_path / "mix.json")),
+        ],
+        env={"COLUMNS": "160"},
+    )
+    assert found.exit_code == 0, found.output
+    record = json.loads((tmp_path / "mix.json").read_text())
+    (measured,) = record["details"]["loads"]
+    ticks = measured["ticks"]
+    assert ticks > 20
+    assert measured["encoded"] == pytest.approx((2 + 1) * ticks, abs=9)
+    assert measured["parked"] > 0
+    verdicts = measured["verdicts"]
+    assert verdicts["rtp_accepted"] == pytest.approx(5 * 50 * measured["elapsed_s"], rel=0.3)
+    assert verdicts["route_sent"] == pytest.approx(5 * ticks, rel=0.3)
+    assert "unknown_source" not in verdicts
+    assert 0 < measured["worker_share"] < 1
+    assert "5, 2 talk: participants of a core" in {reading["name"] for reading in record["readings"]}
 
 
 def test_lateness_is_told_by_its_percentile_and_its_most():

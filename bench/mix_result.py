@@ -60,6 +60,11 @@ class MixLoad:
         return self.mixer_share if math.isnan(self.worker_share) else self.mixer_share + self.worker_share
 
     @property
+    def participants_of_a_core(self) -> float:
+        """As many as its threads would carry, were all of a core theirs; NaN when they took nothing."""
+        return self.all_participants / self.relay_share if self.relay_share else NAN
+
+    @property
     def p99_late_ms(self) -> float:
         """99 of 100 ticks began no later than this (powers of two of microseconds); NaN when there were none."""
         total = sum(self.lateness_us.values())
@@ -112,7 +117,7 @@ class MixResult:
     def readings(self) -> list[Reading]:
         """What a core carries, what a participant costs, and how late ticks were."""
         found = []
-        bars = {"participants": BAR_PARTICIPANTS, "lobbies": BAR_LOBBIES}
+        bars: dict[str, float] = {"participants": BAR_PARTICIPANTS, "lobbies": BAR_LOBBIES}
         named = {
             "participants": "participants of a core, 3 talkers",
             "lobbies": "lobbies of 5 of a core, all talking",
@@ -127,15 +132,15 @@ class MixResult:
             )
         for load in self.loads:
             if not math.isnan(load.worker_share):
-                name, carried = (
-                    f"{load.name}: participants of a core",
-                    load.all_participants / load.relay_share,
-                )
-                bar = BAR_PARTICIPANTS if (load.lobbies, load.talkers) == (1, 3) else None
-                found.append(Reading(name, carried, "", Better.HIGHER, bar))
+                name, carried = f"{load.name}: participants of a core", load.participants_of_a_core
+                held = BAR_PARTICIPANTS if (load.lobbies, load.talkers) == (1, 3) else None
+                found.append(Reading(name, carried, "", Better.HIGHER, held))
             if load.talkers:
-                bar = BAR_LATENESS_MS
-                found.append(Reading(f"{load.name}: lateness p99", load.p99_late_ms, "ms", Better.LOWER, bar))
+                found.append(
+                    Reading(
+                        f"{load.name}: lateness p99", load.p99_late_ms, "ms", Better.LOWER, BAR_LATENESS_MS
+                    )
+                )
             idle_bar = None if load.sent else BAR_IDLE_SHARE
             found.append(Reading(f"{load.name}: CPU", load.relay_share, "cores", Better.LOWER, idle_bar))
             found.append(Reading(f"{load.name}: lost", load.lost, "packets", Better.LOWER))
@@ -148,7 +153,7 @@ class MixResult:
     def table(self) -> ResultTable:
         """A row for each load."""
         whole = any(not math.isnan(load.worker_share) for load in self.loads)
-        columns = (
+        columns: tuple[str, ...] = (
             "lobbies x participants",
             "mixer, cores",
             "us/tick",
@@ -193,9 +198,9 @@ class MixResult:
             )
         notes += [
             f"{load.name}: the threads that move media take {load.relay_share:.2f} of a core, so one carries "
-            f"{number(load.all_participants / load.relay_share)} such participants; {load.sent / load.elapsed_s:,.0f} packets/s in."
+            f"{number(load.participants_of_a_core)} such participants; {load.sent / load.elapsed_s:,.0f} packets/s in."
             for load in self.loads
-            if not math.isnan(load.worker_share) and load.relay_share > 0
+            if not math.isnan(load.worker_share)
         ]
         notes += [
             f"[yellow]{load.name}: {load.sent_late:,} of {load.sent:,} packets left over 5 ms late: the generator was "

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -204,15 +204,16 @@ async def open_mix_stage(shape: Shape, pinning: Pinning) -> AsyncGenerator[MixSt
 def _mixer_on_core(cpu: int | None) -> Iterator[None]:
     """Keep the mixer's thread on a core. It goes on to do other work, for which it must have its cores back."""
     before = os.sched_getaffinity(0)
-    tasks = [
-        int(task.name)
-        for task in Path("/proc/self/task").iterdir()
-        if (task / "comm").read_text().strip() == THREAD
-    ]
-    for task in tasks if cpu is not None else ():
-        os.sched_setaffinity(task, {cpu})
+    tasks = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # another has ended meanwhile
+            if (task / "comm").read_text().strip() == THREAD:
+                tasks.append(int(task.name))
+    if cpu is not None:
+        for task in tasks:
+            os.sched_setaffinity(task, {cpu})
     try:
         yield
     finally:
-        for task in tasks if cpu is not None else ():
+        for task in tasks:
             os.sched_setaffinity(task, before)

@@ -127,8 +127,15 @@ def _play() -> SoundCase:
     def kernel(rounds: int, _owned: object = template) -> Rounds:
         return partial(
             sound_loops.repeat_play,
-            *(jitters, states[0].ctypes.data, template.ctypes.data, template.size),
-            *(rows, lengths, output, next(numbers) * rounds, rounds),
+            jitters,
+            states[0].ctypes.data,
+            template.ctypes.data,
+            template.size,
+            rows,
+            lengths,
+            output,
+            next(numbers) * rounds,
+            rounds,
         )
 
     waiting: deque[tuple[int, bytes]] = deque()

@@ -19,6 +19,7 @@ Array = Any  # ndarray; mypy does not know the fields of structured ones
 FRAME_SAMPLES = 960
 FRAME_NS = 20_000_000
 SSRC = 7
+UNITY: Any = np.float32(1)
 
 
 @kernel
@@ -80,7 +81,7 @@ def repeat_add(frames: Array, total: Array, times: int) -> int:
     good = integer(0)
     for index in range(times):
         total[0] = np.float32(0)
-        add_with_gain(frames[index % frames.shape[0]], np.float32(1), np.float32(1), total)
+        add_with_gain(frames[index % frames.shape[0]], UNITY, UNITY, total)
         if total[0] == frames[index % frames.shape[0]][0]:
             good += 1
     return good
@@ -92,7 +93,7 @@ def repeat_mix_minus(frames: Array, total: Array, output: Array, times: int) -> 
     good = integer(0)
     for index in range(times):
         own = frames[index % frames.shape[0]]
-        mix_minus(total, own, np.float32(1), np.float32(1), output)
+        mix_minus(total, own, UNITY, UNITY, output)
         if output[1] == total[1] - own[1]:
             good += 1
     return good

@@ -210,10 +210,10 @@ def _mixer_on_core(cpu: int | None) -> Iterator[None]:
             if (task / "comm").read_text().strip() == THREAD:
                 tasks.append(int(task.name))
     if cpu is not None:
-        for task in tasks:
-            os.sched_setaffinity(task, {cpu})
+        for number in tasks:
+            os.sched_setaffinity(number, {cpu})
     try:
         yield
     finally:
-        for task in tasks:
-            os.sched_setaffinity(task, before)
+        for number in tasks:
+            os.sched_setaffinity(number, before)

@@ -166,12 +166,12 @@ class _Track:
 
     def _runs(self, frames: list[AudioFrame]) -> list[tuple[int, NDArray[np.int16]]]:
         """Join frames that follow each other; return where in the file they belong, in samples."""
-        if self._offset is None:
-            # Once: what is known better later must not shift what follows.
+        if self._offset is None and frames:
+            # Once, and not before there are frames to tell it by: what is known better later must not shift what follows.
             opened_s = self._stream.began_s
             assert opened_s is not None
-            self._offset = max(0, round((opened_s - self._began_s) * RATE))
-        offset = self._offset
+            self._offset = round((opened_s - self._began_s) * RATE)
+        offset = self._offset or 0
         runs: list[tuple[int, list[NDArray[np.int16]]]] = []
         next_timestamp = -1
         for frame in frames:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from connection_parts import Line, Parts, open_parts
 from fake_mix import FakeMix, FakeTrack
 from voice_client import Fate, Mixes, errors, fates, give, heard, join, level, listen, play_open
 
+from signaling.auth.grants import Grants
 from signaling.messages import (
     AudioListen,
     AudioStreamEnded,
@@ -666,6 +668,17 @@ async def test_without_a_lobby_everything_is_refused(autojump_clock: trio.testin
             assert (await line.refused(request))[0] == "not_in_lobby"
         line.socket.say(encode_audio_frame(1, b"\0\0"))
         assert errors(await line.settle()) == ["invalid_audio"]
+
+
+async def test_what_the_token_does_not_grant_is_forbidden(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Bot") as (parts, _, (line,)):
+        (session,) = parts.sessions
+        assert session.membership is not None
+        session.membership = replace(
+            session.membership, grants=Grants(can_publish=False, can_subscribe=False)
+        )
+        for request in (*EVERYTHING, Press(digit="1"), Subscribe(mid="1", mix=True)):
+            assert (await line.refused(request))[0] == "forbidden"
 
 
 async def test_without_a_mixer_it_is_unsupported(autojump_clock: trio.testing.MockClock) -> None:

@@ -1,0 +1,262 @@
+"""A mixer thread of the relay's own, and the compiled loop that plays a worker towards it (`bench.mix_loop`)."""
+
+import os
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, Final
+
+import numpy as np
+import trio
+
+from bench.machine import Pinning, pinned_thread
+from bench.mix_loop import play_voices
+from bench.mix_sound import OpusLoop, silent, talking
+from bench.mix_tables import (
+    MIX_PLAYER,
+    MIX_STREAM,
+    MIX_VOICE,
+    PAYLOAD_SLOT_BYTES,
+    PlayerTally,
+)
+from bench.process import sample_process
+from media.mixer.inputs import PARK_PACKETS
+from media.mixer.operations import MixerOperation
+from media.mixer.state import MixerCapacity
+from media.mixer.tables import MAX_OWN_INPUTS, Tally
+from media.native import TIMESPEC
+from media.state import COUNTER_WORDS, Capacity, SharedMemory
+from media.tables import NONE
+from relay.command_port import Row
+from relay.mixer import Mixer
+
+THREAD: Final = "relay mixer"
+PAUSE_NS: Final = 500_000
+PLAYER: Final = 0
+MIXER: Final = 1
+VOICES: Final = 8
+"""Different ones: who talks, says something else than the other talkers of his lobby."""
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Lobbies that are all alike. `sending`: whether those who do not talk send quiet packets, or nothing at all."""
+
+    lobbies: int
+    participants: int  # of each
+    talkers: int  # of each
+    sending: bool = True
+
+    @property
+    def all_participants(self) -> int:
+        """Of all lobbies."""
+        return self.lobbies * self.participants
+
+    @property
+    def all_talkers(self) -> int:
+        """Of all lobbies."""
+        return self.lobbies * self.talkers
+
+    @property
+    def streams_per_tick(self) -> int:
+        """Packets of 20 ms that a mixer makes: one for each talker, one for all others of a lobby."""
+        if self.talkers == 0:
+            return 0
+        return self.lobbies * (self.talkers + (self.participants > self.talkers))
+
+
+@dataclass(frozen=True)
+class MixSnapshot:
+    """Everything that is counted, at one moment."""
+
+    at_ns: int
+    cpu_ns: int  # of the mixer's thread
+    busy_ns: int  # of the same by the clock: what others took of its core is in it
+    tallies: Mapping[str, int]
+    lateness: tuple[int, ...]  # ticks, by powers of two of microseconds
+    lost_to_workers: int
+    player: Mapping[str, int]
+    gaps: int
+    received_bytes: int
+
+
+class MixStage:
+    """Made by `open_mix_stage`."""
+
+    def __init__(self, shape: Shape, pinning: Pinning) -> None:
+        self.shape = shape
+        self._pinning = pinning
+        self._shared = SharedMemory(2, Capacity())
+        rows = shape.all_participants
+        self.mixer = Mixer(
+            index=MIXER,
+            shared=self._shared,
+            capacity=MixerCapacity(mixes=shape.lobbies, inputs=rows, outputs=rows),
+            real_time=True,
+        )
+        self._voices: Array = np.zeros(rows, MIX_VOICE)
+        self._streams: Array = np.zeros(shape.lobbies + rows, MIX_STREAM)
+        self._streams["sequence"] = -1
+        self._tallies: Array = np.zeros(len(PlayerTally), np.int64)
+        self._counters: Array = np.zeros(COUNTER_WORDS, np.int64)
+        self._buffers: dict[str, Array] = {
+            "clock": np.zeros(1, TIMESPEC),
+            "wake_count": np.ones(1, np.int64),
+        }
+        self._player: Array = np.zeros(1, MIX_PLAYER)
+
+    async def fill(self) -> None:
+        """Open all rows, and return when the mixer has them."""
+        shape, mixer = self.shape, self.mixer
+        senders = 0
+        for lobby in range(shape.lobbies):
+            mix = mixer.open_row(MixerOperation.OPEN_MIX, MixerOperation.CLOSE_MIX, (0,))
+            mixer.post(MixerOperation.SET_LINK, mix.index, (PLAYER, lobby, 1))
+            for place in range(shape.participants):
+                talks = place < shape.talkers
+                row = self._open_participant(mix, shape.lobbies + lobby * shape.participants + place)
+                if talks or shape.sending:
+                    self._voices[senders]["input"] = row.index
+                    self._voices[senders]["generation"] = row.generation
+                    self._voices[senders]["talks"] = talks
+                    senders += 1
+                if senders % 256 == 0:
+                    await trio.lowlevel.checkpoint()
+        applied = trio.Event()
+        mixer.when_applied(applied.set)
+        await applied.wait()
+        # As if they had been quiet for a while: else all of them would have to be decoded for the first half second.
+        mixer.memory.inputs["quiet_packets"] = PARK_PACKETS
+        self._prepare(senders)
+
+    def _open_participant(self, mix: Row, stream: int) -> Row:
+        mixer = self.mixer
+        voice = mixer.open_row(MixerOperation.OPEN_RTP_INPUT, MixerOperation.CLOSE_INPUT, (mix.index,))
+        output = mixer.open_row(
+            MixerOperation.OPEN_RTP_OUTPUT,
+            MixerOperation.CLOSE_OUTPUT,
+            (mix.index, PLAYER, stream, 1, stream, 1),
+        )
+        own = (voice.index, *[NONE] * (MAX_OWN_INPUTS - 1), NONE)
+        mixer.post(MixerOperation.SET_OWN, output.index, own)
+        return voice
+
+    def _prepare(self, senders: int) -> None:
+        loops = [silent(), *(talking(seed) for seed in range(min(VOICES, self.shape.all_talkers)))]
+        payloads = [payload for loop in loops for payload in loop.payloads]
+        rows = np.zeros((len(payloads), PAYLOAD_SLOT_BYTES), np.uint8)
+        for row, payload in zip(rows, payloads, strict=True):
+            row[: len(payload)] = np.frombuffer(payload, np.uint8)
+        # Talkers and others in turn: each has a moment of the 20 ms of its own.
+        voices = self._voices[:senders]
+        np.random.default_rng(1).shuffle(voices)
+        talkers = 0
+        for voice in voices:
+            which = 1 + talkers % VOICES if voice["talks"] else 0
+            talkers += int(voice["talks"])
+            _give(voice, loops, which, offset=talkers * 37)
+        self._buffers |= {
+            "payloads": rows,
+            "payload_lengths": np.array([len(payload) for payload in payloads], np.int64),
+        }
+        shared = self._shared
+        fields: dict[str, int] = {
+            "worker": PLAYER,
+            "workers": shared.workers,
+            "taps": shared.taps.ctypes.data,
+            "tap_cursors": shared.cursors.ctypes.data,
+            "tap_mask": shared.taps.shape[1] - 1,
+            "sleep_flags": shared.sleep_flags.ctypes.data,
+            "wake_fds": shared.wake_fds.ctypes.data,
+            "counters": self._counters.ctypes.data,
+            "mixer": MIXER,
+            "voices": self._voices.ctypes.data,
+            "voice_count": senders,
+            "streams": self._streams.ctypes.data,
+            "stream_count": self._streams.size,
+            "payload_count": len(payloads),
+            "tallies": self._tallies.ctypes.data,
+            "pause_ns": PAUSE_NS,
+            **{name: array.ctypes.data for name, array in self._buffers.items()},
+        }
+        for name, value in fields.items():
+            self._player[name] = value
+
+    async def play(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Let all of them send until cancelled."""
+
+        def run() -> None:
+            with pinned_thread(self._pinning.client_cpu):
+                play_voices(int(self._player.ctypes.data))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(trio.to_thread.run_sync, run, limiter=trio.CapacityLimiter(1)))
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._player["stopping"] = 1
+
+    def snapshot(self) -> MixSnapshot:
+        """Read all counts, racily."""
+        memory = self.mixer.memory
+        threads = sample_process(os.getpid()).threads_ns
+        return MixSnapshot(
+            at_ns=monotonic_ns(),
+            cpu_ns=sum(spent for name, spent in threads.items() if name.startswith(THREAD)),
+            busy_ns=int(memory.context["busy_ns"][0]),
+            tallies={tally.name.lower(): int(memory.tallies[tally]) for tally in Tally},
+            lateness=tuple(int(count) for count in memory.lateness),
+            lost_to_workers=int(memory.counters.sum()),
+            player={tally.name.lower(): int(self._tallies[tally]) for tally in PlayerTally},
+            gaps=int(self._streams["gaps"].sum()),
+            received_bytes=int(self._streams["bytes"].sum()),
+        )
+
+
+def _give(voice: Any, loops: list[OpusLoop], which: int, offset: int) -> None:
+    voice["first_payload"] = sum(len(loop.payloads) for loop in loops[:which])
+    voice["payload_count"] = len(loops[which].payloads)
+    voice["payload"] = offset
+    voice["level_dbov"] = loops[which].level_dbov
+
+
+@asynccontextmanager
+async def open_mix_stage(shape: Shape, pinning: Pinning) -> AsyncGenerator[MixStage]:
+    """Let a mixer mix these lobbies as long as the scope is open. *Owns*: both threads and all their memory."""
+    stage = MixStage(shape, pinning)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stage.mixer.run)
+            await stage.fill()
+            with _mixer_on_core(pinning.server_cpu):
+                async with trio.open_nursery() as players:
+                    await players.start(stage.play)
+                    yield stage
+                    players.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+    finally:
+        stage.mixer.release()
+
+
+@contextmanager
+def _mixer_on_core(cpu: int | None) -> Iterator[None]:
+    """Keep the mixer's thread on a core. It goes on to do other work, for which it must have its cores back."""
+    before = os.sched_getaffinity(0)
+    tasks = [
+        int(task.name)
+        for task in Path("/proc/self/task").iterdir()
+        if (task / "comm").read_text().strip() == THREAD
+    ]
+    for task in tasks if cpu is not None else ():
+        os.sched_setaffinity(task, {cpu})
+    try:
+        yield
+    finally:
+        for task in tasks if cpu is not None else ():
+            os.sched_setaffinity(task, before)

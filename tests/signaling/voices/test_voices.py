@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from connection_parts import Line, Parts, open_parts
 from fake_mix import FakeMix, FakeTrack
 from voice_client import Fate, Mixes, errors, fates, give, heard, join, level, listen, play_open
 
+from signaling.auth.grants import Grants
 from signaling.messages import (
     AudioListen,
     AudioStreamEnded,
@@ -39,7 +41,7 @@ from signaling.messages import (
     encode_audio_frame,
 )
 from signaling.moderation import Moderation
-from signaling.voices.hearing import MAX_LISTENING
+from signaling.voices.hearing import MAX_LISTENING, MAX_SUBSCRIPTIONS
 from signaling.voices.playouts import MAX_PLAYOUTS, REMEMBERED
 from signaling.voices.speakers import MAX_SPEAKERS, PRELUDE_FRAMES
 from signaling.voices.stream import MAX_FRAMES
@@ -151,7 +153,7 @@ async def test_streams_are_apart_and_end_one_by_one(autojump_clock: trio.testing
         )
         await ear.expect(AudioUnlisten(stream=streams[0]), Ok)
         mixes.only.tick()
-        assert await ear.settle() == []
+        assert ended(await ear.settle()) == [(streams[0], "closed")]
         assert [each.stream for each in heard(ear)] == [streams[1]]
         assert [each.rate for each in mixes.only.open_ears] == [16000]
         assert await ear.refused(AudioUnlisten(stream=streams[0])) == ("unknown_stream", "stream")
@@ -303,10 +305,24 @@ async def test_unlistening_ends_the_streams_of_a_subscription(autojump_clock: tr
         subscription = await listen(ear, "speakers")
         mixes.only.tick({ada: 1})
         (stream,) = started(await ear.settle()).values()
-        assert await ear.refused(AudioUnlisten(stream=stream)) == ("unknown_stream", "stream")
         await ear.expect(AudioUnlisten(stream=subscription), Ok)
         assert ended(await ear.settle()) == [(stream, "closed")]
         assert mixes.only.open_ears == []
+
+
+async def test_whoever_is_not_wanted_is_not_heard_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Ada", "Eve", "Ear") as (parts, mixes, (_, __, ear)):
+        ada, eve = publish(parts, "Ada"), publish(parts, "Eve")
+        await listen(ear, "speakers")
+        mixes.only.tick({ada: 1})
+        (stream,) = started(await ear.settle()).values()
+        await ear.expect(AudioUnlisten(stream=stream), Ok)
+        assert ended(await ear.settle()) == [(stream, "closed")]
+        lobby = parts.lobbies.open["garden"]
+        speaker = lobby.participants[identity(parts, "Ada")]
+        lobby.set_speaking(speaker, speaking=True, level_dbov=30)
+        mixes.only.tick({ada: 1, eve: 1})
+        assert list(started(await ear.settle())) == [identity(parts, "Eve")]
 
 
 async def test_who_speaks_in_a_crowd_gets_the_ear_of_who_was_silent_longest(
@@ -637,6 +653,17 @@ async def test_without_a_lobby_everything_is_refused(autojump_clock: trio.testin
         assert errors(await line.settle()) == ["invalid_audio"]
 
 
+async def test_what_the_token_does_not_grant_is_forbidden(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Bot") as (parts, _, (line,)):
+        (session,) = parts.sessions
+        assert session.membership is not None
+        session.membership = replace(
+            session.membership, grants=Grants(can_publish=False, can_subscribe=False)
+        )
+        for request in (*EVERYTHING, Press(digit="1"), Subscribe(mid="1", mix=True)):
+            assert (await line.refused(request))[0] == "forbidden"
+
+
 async def test_without_a_mixer_it_is_unsupported(autojump_clock: trio.testing.MockClock) -> None:
     async with open_parts() as parts:
         line = parts.connect()
@@ -661,9 +688,12 @@ async def test_without_room_it_is_at_capacity_and_nothing_is_left_behind(
 
 async def test_how_much_one_may_ask_for_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
     async with bots("Ear") as (_, __, (line,)):
-        for _ in range(MAX_LISTENING):
-            await listen(line)
+        for _ in range(MAX_SUBSCRIPTIONS):
+            await listen(line, "speakers")
         assert (await line.refused(AudioListen(what="speakers", rate=8000)))[0] == "at_capacity"
+        for _ in range(MAX_LISTENING - MAX_SUBSCRIPTIONS):
+            await listen(line)
+        assert (await line.refused(AudioListen(what="mixed", rate=8000)))[0] == "at_capacity"
         for _ in range(MAX_PLAYOUTS):
             await play_open(line)
         assert (await line.refused(PlayOpen(rate=8000)))[0] == "at_capacity"

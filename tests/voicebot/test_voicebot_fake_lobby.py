@@ -147,7 +147,7 @@ async def test_stream_of_a_speaker_that_was_closed_is_not_brought_again(
         await ann.speak(tone(440, 0.2))
         ben.say(tone(440, 0.2))
         assert (await anext(speakers)).participant == ben.participant_id
-        assert bot._listening.stray_frames < 2
+        assert bot._listening.stray_frames < 5  # those that were under way
 
 
 async def test_events_chat_and_keys_are_those_of_a_lobby(autojump_clock: trio.testing.MockClock) -> None:

@@ -25,6 +25,8 @@ RATE = 16000
 WRITE_SECONDS = 1.0
 #: What may wait to be written. Overflow policy: the recording ends, for a disk so slow will not catch up.
 MAX_WAITING_SECONDS = 60
+#: Frames that seem to be of so much later than now are not believed: clocks do not differ that much.
+MAX_EARLY_SECONDS = 5.0
 MAX_NAME_LENGTH = 40
 
 
@@ -154,7 +156,9 @@ class _Track:
     def take(self) -> list[AudioFrame]:
         """Return what waits, to be written."""
         frames, self._waiting = self._waiting, []
-        return frames
+        # What has not been said yet is a mistake: the file would grow by hours of silence, and have no place for what is.
+        latest_s = trio.current_time() - (self._stream.began_s or 0.0) + MAX_EARLY_SECONDS
+        return [frame for frame in frames if frame.time_s <= latest_s]
 
     def write(self, file: RecordingFile, frames: list[AudioFrame]) -> None:
         """Write frames where they belong; called in a thread.

@@ -105,7 +105,9 @@ def announce(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="What to play, with --lobby: a WAV file, or another kind where PyAV is installed."
+            exists=True,
+            dir_okay=False,
+            help="What to play, with --lobby: a WAV file, or another kind where PyAV is installed.",
         ),
     ] = None,
     text: Annotated[

@@ -105,9 +105,7 @@ def announce(
     file: Annotated[
         Path | None,
         typer.Argument(
-            exists=True,
-            dir_okay=False,
-            help="What to play, with --lobby: a WAV file, or another kind where PyAV is installed.",
+            help="What to play, with --lobby: a WAV file, or another kind where PyAV is installed."
         ),
     ] = None,
     text: Annotated[
@@ -139,6 +137,8 @@ def announce(
     if text is not None:
         config |= {"text": text, "voice": voice}
     elif file is not None:
+        if not file.is_file():
+            fail(f"there is no file {file}", 2)
         directory, config["file"] = file.resolve().parent, file.name
     launch(
         Wish(

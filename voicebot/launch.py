@@ -86,7 +86,7 @@ def _explain(cause: BaseException, wish: Wish) -> str:
     text = str(cause) or "the relay did not answer in time"
     if isinstance(cause, ConnectError) and cause.status in REFUSALS:
         given = "this credential is none of its" if wish.credential else "it wants a credential"
-        text += f": {given}. Set RELAY_BOT_CREDENTIAL to its admin token, or a company's API key"
+        text += f": {given}. Set RELAY_BOT_CREDENTIAL to the RELAY_ADMIN_TOKEN it was started with, or a company's API key"
     return text
 
 

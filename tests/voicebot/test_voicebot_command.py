@@ -48,6 +48,7 @@ NOBODY = "ws://127.0.0.1:9"
             ["announce", "a.wav", "--text", "a", "--lobby", "garden"],
             "expected a file, or --text, and not both",
         ),
+        (["announce", "no-such.wav", "--lobby", "garden"], "there is no file no-such.wav"),
         (["record", "--format", "mp3"], "--format is wav or opus, not 'mp3'"),
     ],
 )

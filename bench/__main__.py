@@ -413,6 +413,32 @@ def mix(
     return partial(run_mix, MixOptions(whole, participants, talkers, lobbies, duration, search, relay))
 
 
+@scenario(app, plots=False)
+def bots(
+    relay: RelayOptions,
+    bots: Annotated[int, typer.Option(help="Bots that hear and speak at once. 0: none.")] = 100,
+    lobby_size: Annotated[int, typer.Option(help="Of them in a lobby.")] = 2,
+    duration: Annotated[float, typer.Option(help="Seconds in which their cost is measured.")] = 10.0,
+    probes: Annotated[
+        int, typer.Option(help="Lobbies of a person and a bot in which delays are measured.")
+    ] = 4,
+    rounds: Annotated[int, typer.Option(help="Clicks each way, in each of them.")] = 25,
+    clears: Annotated[int, typer.Option(help="Speeches that are cut off, in each of them.")] = 8,
+    dispatches: Annotated[int, typer.Option(help="Bots asked for, one after the other. 0: none.")] = 100,
+) -> ScenarioRun:
+    """Let bots hear, speak, be silent and come: what they cost, and how long sound takes between people and them.
+
+    Bots are Python, over WebSockets (`voicebot.connect`); people send and receive Opus over SRTP.
+
+    Example: `relay bench bots --bots 200 --json bots.json`
+    """
+    from bench.bots import run_bots_scenario
+    from bench.bots_options import BotsOptions
+
+    options = BotsOptions(bots, lobby_size, duration, probes, rounds, clears, dispatches, relay=relay)
+    return partial(run_bots_scenario, options)
+
+
 @scenario(app)
 def kernels(
     repeats: Annotated[int, typer.Option(help="Measurements of each; the median counts.")] = 15,

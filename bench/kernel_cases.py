@@ -18,6 +18,7 @@ from bench import kernel_loops, naive
 from bench.kernel_worker import FAN_OUT, PAYLOAD_TYPE, PUBLISHER_ADDRESS, SSRC, KernelWorker
 from bench.payload import VP8_KEYFRAME
 from bench.sockets import raw_address
+from bench.sound_cases import sound_cases
 from media.aead import AeadContext, derive_session_keys
 from media.codecs import AUDIO_LEVEL, FORWARDED_EXTENSIONS, MID, TRANSPORT_WIDE, VP8
 from media.srtp import SrtpDirection, SrtpProfile, SrtpSession
@@ -62,6 +63,7 @@ def open_cases() -> Iterator[list[Case]]:
             for size in (120, 1_200):
                 cases += [_protect(owned, profile, size), _unprotect(profile, size)]
         cases.append(_forward(owned))
+        cases += [Case(name, fast, slow, rounds, rounds) for name, fast, slow, rounds in sound_cases()]
         yield cases
 
 

@@ -15,8 +15,10 @@ import trio
 
 from bench.machine import Pinning, kept_to_client
 from bench.mix_options import MOST_PARTICIPANTS, MixOptions
+from bench.mix_relay import measure_relay
 from bench.mix_result import HighestLoad, MixLoad, MixResult
-from bench.mix_stage import MixSnapshot, Shape, open_mix_stage
+from bench.mix_shape import Shape
+from bench.mix_stage import MixSnapshot, open_mix_stage
 from bench.progress import Phase, ProgressBars
 from bench.search import search_highest_rate
 
@@ -26,6 +28,7 @@ SEARCH_FROM: Final = 0.6  # of what the CPU time of a smaller load promises
 
 THREE: Final = Shape(1, 3, 3)
 LOBBY: Final = Shape(1, 1_000, 3)
+WHOLE: Final = Shape(1, 300, 3)
 SILENT: Final = Shape(1, 1_000, 0)
 MANY: Final = Shape(20, 5, 5)
 IDLE: Final = Shape(1_000, 5, 0, sending=False)
@@ -36,6 +39,8 @@ Measure = Callable[[str, Shape, float], Awaitable[MixLoad]]
 async def run_mix(options: MixOptions, progress: ProgressBars) -> MixResult:
     """Carry out the scenario. Raises: BenchError."""
     pinning = options.relay.pinning
+    if options.whole_relay:
+        return await _measure_whole(options, progress)
     measure = partial(measure_mixer, pinning)
     with kept_to_client(pinning):
         with progress.phase("load kernels", 1):
@@ -86,7 +91,16 @@ def _load(name: str, shape: Shape, before: MixSnapshot, after: MixSnapshot) -> M
         + tallies["packets_refused"],
         sent=player["sent"],
         sent_late=player["sent_late"],
+        verdicts={},
     )
+
+
+async def _measure_whole(options: MixOptions, progress: ProgressBars) -> MixResult:
+    shape = WHOLE
+    if options.participants is not None:
+        shape = Shape(options.lobbies, options.participants, options.talkers)
+    load = await measure_relay(options, _title(shape), shape, progress)
+    return MixResult(options.describe(), options.relay.pinning, (load,), (), math.nan, math.nan)
 
 
 async def _measure_one(options: MixOptions, measure: Measure, progress: ProgressBars) -> MixResult:

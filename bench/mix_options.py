@@ -26,7 +26,7 @@ class MixOptions:
     relay: RelayOptions = field(default_factory=RelayOptions)
 
     def __post_init__(self) -> None:
-        participants = self.participants or 1
+        participants = 1 if self.participants is None else self.participants
         check_ranges(
             [
                 ("--participants", participants, 1, MOST_PARTICIPANTS),

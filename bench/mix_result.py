@@ -42,6 +42,7 @@ class MixLoad:
     lost: int  # packets either way that a ring had no room for, and numbers that were left out
     sent: int
     sent_late: int
+    verdicts: dict[str, int]  # what a worker counted meanwhile; empty where none runs
 
     @property
     def all_participants(self) -> int:
@@ -57,6 +58,11 @@ class MixLoad:
     def relay_share(self) -> float:
         """Of all threads that move media."""
         return self.mixer_share if math.isnan(self.worker_share) else self.mixer_share + self.worker_share
+
+    @property
+    def participants_of_a_core(self) -> float:
+        """As many as its threads would carry, were all of a core theirs; NaN when they took nothing."""
+        return self.all_participants / self.relay_share if self.relay_share else NAN
 
     @property
     def p99_late_ms(self) -> float:
@@ -111,7 +117,7 @@ class MixResult:
     def readings(self) -> list[Reading]:
         """What a core carries, what a participant costs, and how late ticks were."""
         found = []
-        bars = {"participants": BAR_PARTICIPANTS, "lobbies": BAR_LOBBIES}
+        bars: dict[str, float] = {"participants": BAR_PARTICIPANTS, "lobbies": BAR_LOBBIES}
         named = {
             "participants": "participants of a core, 3 talkers",
             "lobbies": "lobbies of 5 of a core, all talking",
@@ -125,9 +131,16 @@ class MixResult:
                 Reading(f"{name}, by CPU time", highest.by_cpu, "", Better.HIGHER, None if searched else bar)
             )
         for load in self.loads:
+            if not math.isnan(load.worker_share):
+                name, carried = f"{load.name}: participants of a core", load.participants_of_a_core
+                held = BAR_PARTICIPANTS if (load.lobbies, load.talkers) == (1, 3) else None
+                found.append(Reading(name, carried, "", Better.HIGHER, held))
             if load.talkers:
-                bar = BAR_LATENESS_MS
-                found.append(Reading(f"{load.name}: lateness p99", load.p99_late_ms, "ms", Better.LOWER, bar))
+                found.append(
+                    Reading(
+                        f"{load.name}: lateness p99", load.p99_late_ms, "ms", Better.LOWER, BAR_LATENESS_MS
+                    )
+                )
             idle_bar = None if load.sent else BAR_IDLE_SHARE
             found.append(Reading(f"{load.name}: CPU", load.relay_share, "cores", Better.LOWER, idle_bar))
             found.append(Reading(f"{load.name}: lost", load.lost, "packets", Better.LOWER))
@@ -140,7 +153,7 @@ class MixResult:
     def table(self) -> ResultTable:
         """A row for each load."""
         whole = any(not math.isnan(load.worker_share) for load in self.loads)
-        columns = (
+        columns: tuple[str, ...] = (
             "lobbies x participants",
             "mixer, cores",
             "us/tick",
@@ -183,6 +196,12 @@ class MixResult:
                 f"Of each tick a talker takes {self.talker_us:.1f} us, a participant who says nothing "
                 f"{self.silent_us:.2f} us."
             )
+        notes += [
+            f"{load.name}: the threads that move media take {load.relay_share:.2f} of a core, so one carries "
+            f"{number(load.participants_of_a_core)} such participants; {load.sent / load.elapsed_s:,.0f} packets/s in."
+            for load in self.loads
+            if not math.isnan(load.worker_share)
+        ]
         notes += [
             f"[yellow]{load.name}: {load.sent_late:,} of {load.sent:,} packets left over 5 ms late: the generator was "
             "disturbed, and lateness and concealment are not all the mixer's[/]"

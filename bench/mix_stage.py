@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,12 @@ import trio
 
 from bench.machine import Pinning, pinned_thread
 from bench.mix_loop import play_voices
-from bench.mix_sound import OpusLoop, silent, talking
+from bench.mix_shape import Shape
+from bench.mix_sound import payload_table
 from bench.mix_tables import (
     MIX_PLAYER,
     MIX_STREAM,
     MIX_VOICE,
-    PAYLOAD_SLOT_BYTES,
     PlayerTally,
 )
 from bench.process import sample_process
@@ -37,37 +37,8 @@ THREAD: Final = "relay mixer"
 PAUSE_NS: Final = 500_000
 PLAYER: Final = 0
 MIXER: Final = 1
-VOICES: Final = 8
-"""Different ones: who talks, says something else than the other talkers of his lobby."""
 
 Array = np.ndarray[Any, Any]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Lobbies that are all alike. `sending`: whether those who do not talk send quiet packets, or nothing at all."""
-
-    lobbies: int
-    participants: int  # of each
-    talkers: int  # of each
-    sending: bool = True
-
-    @property
-    def all_participants(self) -> int:
-        """Of all lobbies."""
-        return self.lobbies * self.participants
-
-    @property
-    def all_talkers(self) -> int:
-        """Of all lobbies."""
-        return self.lobbies * self.talkers
-
-    @property
-    def streams_per_tick(self) -> int:
-        """Packets of 20 ms that a mixer makes: one for each talker, one for all others of a lobby."""
-        if self.talkers == 0:
-            return 0
-        return self.lobbies * (self.talkers + (self.participants > self.talkers))
 
 
 @dataclass(frozen=True)
@@ -147,23 +118,15 @@ class MixStage:
         return voice
 
     def _prepare(self, senders: int) -> None:
-        loops = [silent(), *(talking(seed) for seed in range(min(VOICES, self.shape.all_talkers)))]
-        payloads = [payload for loop in loops for payload in loop.payloads]
-        rows = np.zeros((len(payloads), PAYLOAD_SLOT_BYTES), np.uint8)
-        for row, payload in zip(rows, payloads, strict=True):
-            row[: len(payload)] = np.frombuffer(payload, np.uint8)
+        table = payload_table(self.shape.all_talkers)
         # Talkers and others in turn: each has a moment of the 20 ms of its own.
         voices = self._voices[:senders]
         np.random.default_rng(1).shuffle(voices)
         talkers = 0
         for voice in voices:
-            which = 1 + talkers % VOICES if voice["talks"] else 0
             talkers += int(voice["talks"])
-            _give(voice, loops, which, offset=talkers * 37)
-        self._buffers |= {
-            "payloads": rows,
-            "payload_lengths": np.array([len(payload) for payload in payloads], np.int64),
-        }
+            table.give(voice, talkers if voice["talks"] else None)
+        self._buffers |= {"payloads": table.payloads, "payload_lengths": table.lengths}
         shared = self._shared
         fields: dict[str, int] = {
             "worker": PLAYER,
@@ -179,7 +142,7 @@ class MixStage:
             "voice_count": senders,
             "streams": self._streams.ctypes.data,
             "stream_count": self._streams.size,
-            "payload_count": len(payloads),
+            "payload_count": table.lengths.size,
             "tallies": self._tallies.ctypes.data,
             "pause_ns": PAUSE_NS,
             **{name: array.ctypes.data for name, array in self._buffers.items()},
@@ -219,13 +182,6 @@ class MixStage:
         )
 
 
-def _give(voice: Any, loops: list[OpusLoop], which: int, offset: int) -> None:
-    voice["first_payload"] = sum(len(loop.payloads) for loop in loops[:which])
-    voice["payload_count"] = len(loops[which].payloads)
-    voice["payload"] = offset
-    voice["level_dbov"] = loops[which].level_dbov
-
-
 @asynccontextmanager
 async def open_mix_stage(shape: Shape, pinning: Pinning) -> AsyncGenerator[MixStage]:
     """Let a mixer mix these lobbies as long as the scope is open. *Owns*: both threads and all their memory."""
@@ -248,15 +204,16 @@ async def open_mix_stage(shape: Shape, pinning: Pinning) -> AsyncGenerator[MixSt
 def _mixer_on_core(cpu: int | None) -> Iterator[None]:
     """Keep the mixer's thread on a core. It goes on to do other work, for which it must have its cores back."""
     before = os.sched_getaffinity(0)
-    tasks = [
-        int(task.name)
-        for task in Path("/proc/self/task").iterdir()
-        if (task / "comm").read_text().strip() == THREAD
-    ]
-    for task in tasks if cpu is not None else ():
-        os.sched_setaffinity(task, {cpu})
+    tasks = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # another has ended meanwhile
+            if (task / "comm").read_text().strip() == THREAD:
+                tasks.append(int(task.name))
+    if cpu is not None:
+        for number in tasks:
+            os.sched_setaffinity(number, {cpu})
     try:
         yield
     finally:
-        for task in tasks if cpu is not None else ():
-            os.sched_setaffinity(task, before)
+        for number in tasks:
+            os.sched_setaffinity(number, before)

@@ -11,6 +11,7 @@ import numpy as np
 from numba.core import types
 
 send: Any = types.ExternalFunction("send", types.intp(types.int32, types.uintp, types.uintp, types.int32))
+recv: Any = types.ExternalFunction("recv", types.intp(types.int32, types.uintp, types.uintp, types.int32))
 memcmp: Any = types.ExternalFunction("memcmp", types.int32(types.uintp, types.uintp, types.uintp))
 epoll_wait: Any = types.ExternalFunction(
     "epoll_wait", types.int32(types.int32, types.uintp, types.int32, types.int32)

@@ -62,6 +62,14 @@ def write_speaking_offer(transport: LocalTransport, kind: PayloadKind, ssrc: int
     return _description(transport, mids, lines)
 
 
+def write_mixed_offer(transport: LocalTransport, ssrc: int) -> str:
+    """Offer a voice whose packets say how loud they are (RFC 6464, extension 1), and to receive one: the mix."""
+    level = "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+    lines = _section(PayloadKind.AUDIO, "0", "sendonly", (level, f"a=ssrc:{ssrc} cname:bench"))
+    lines += _section(PayloadKind.AUDIO, "1", "recvonly")
+    return _description(transport, ["0", "1"], lines)
+
+
 def read_answer(sdp: str) -> RemoteTransport:
     """Read what is needed to connect. The answer is our own server's: what is missing is an error, not a guess.
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 import trio
 
 import voicebot
+from bench.bots import run_bots_scenario
+from bench.bots_options import BotsOptions
 from bench.churn import run_churn
 from bench.churn_options import ChurnOptions
 from bench.connections import ConnectionsOptions, run_connections
@@ -26,6 +28,8 @@ from bench.join import run_join
 from bench.join_options import JoinOptions
 from bench.kernels import KernelsOptions, run_kernels
 from bench.latency import LatencyOptions, run_latency
+from bench.mix import run_mix
+from bench.mix_options import MixOptions
 from bench.options import RelayOptions
 from bench.payload import PayloadKind
 from bench.progress import ProgressBars
@@ -182,6 +186,13 @@ def _full(relay: RelayOptions) -> list[Part]:
         Part("idle", 120, partial(run_idle, IdleOptions(peers=2_000, duration_s=15, relay=relay))),
         Part("churn", 60, partial(run_churn, ChurnOptions(duration_s=30, relay=relay))),
         Part("soak", 150, partial(run_soak, ChurnOptions(duration_s=120, rate=5, relay=relay))),
+        *_sound(
+            MixOptions(duration_s=4, relay=_own(relay)),
+            MixOptions(whole_relay=True, relay=_own(relay)),
+            BotsOptions(relay=_own(relay)),
+            seconds=(150, 45, 110),
+            relay=relay,
+        ),
         Part("kernels", 30, partial(run_kernels, KernelsOptions())),
     ]
 
@@ -207,8 +218,38 @@ def _quick(relay: RelayOptions) -> list[Part]:
         Part("idle", 12, partial(run_idle, IdleOptions(peers=20, duration_s=3, relay=relay))),
         Part("churn", 15, partial(run_churn, ChurnOptions(duration_s=3, relay=relay))),
         Part("soak", 20, partial(run_soak, ChurnOptions(duration_s=6, relay=relay))),
+        *_sound(
+            MixOptions(participants=20, duration_s=1, relay=_own(relay)),
+            MixOptions(whole_relay=True, participants=6, duration_s=1, relay=_own(relay)),
+            BotsOptions(bots=4, duration_s=1, probes=1, rounds=2, clears=1, dispatches=2, relay=_own(relay)),
+            seconds=(6, 12, 18),
+            relay=relay,
+        ),
         Part("kernels", 15, partial(run_kernels, KernelsOptions(repeats=3))),
     ]
+
+
+def _sound(
+    mixer: MixOptions,
+    whole: MixOptions,
+    bots: BotsOptions,
+    *,
+    seconds: tuple[int, int, int],
+    relay: RelayOptions,
+) -> list[Part]:
+    """The scenarios of sound. They look into a relay's threads and ask it for bots: it has to be one that is started here."""
+    if relay.url is not None:
+        return []
+    return [
+        Part("mix", seconds[0], partial(run_mix, mixer)),
+        Part("mix relay", seconds[1], partial(run_mix, whole)),
+        Part("bots", seconds[2], partial(run_bots_scenario, bots)),
+    ]
+
+
+def _own(relay: RelayOptions) -> RelayOptions:
+    """Return the options without a relay that runs already."""
+    return replace(relay, url=None)
 
 
 def _forward(

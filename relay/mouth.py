@@ -12,6 +12,7 @@ from media.mixer.operations import MixerOperation
 from media.mixer.ports import UNITY_GAIN, load_word, reset_port, store_word
 from media.mixer.tables import PCM_FRAME, PCM_SLOTS, PORT_CLEARED, PORT_GAIN, PORT_PLAYED, PORT_SEEN
 from media.ring import push_records, read_count
+from media.tables import NONE
 from relay.command_port import Row
 from relay.errors import CapacityError, LocalProtocolError
 from relay.mixer import Mixer
@@ -64,10 +65,9 @@ class Mouth:
         values = (mix.index, self.row.index, rate, int(live), int(private))
         mixer.post(MixerOperation.OPEN_PCM_INPUT, self.row.index, values, generation=self.row.generation)
         if track is not None:
-            stream = track.open_stream()
-            link = (track.worker.index, stream.index, stream.generation, secrets.randbits(15))
-            mixer.post(MixerOperation.PUBLISH_INPUT, self.row.index, link)
+            self._stream = track.open_stream()
             track.on_mute = self._apply_gain
+            track.on_demand = self._publish
         mixer.port_users[self] = None
         self._slot = np.zeros(1, PCM_FRAME)
         self._waiting: deque[Samples] = deque()
@@ -168,6 +168,13 @@ class Mouth:
             self.track.close()
         self._forget(self)
         self._tell()
+
+    def _publish(self, wanted: bool) -> None:
+        """Let the mixer encode what the track carries, or not: nobody takes it."""
+        link = (NONE, NONE, 0)
+        if wanted and self.track is not None:
+            link = (self.track.worker.index, self._stream.index, self._stream.generation)
+        self._mixer.post(MixerOperation.PUBLISH_INPUT, self.row.index, link)
 
     def _apply_gain(self) -> None:
         muted = self.track is not None and self.track.muted

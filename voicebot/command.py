@@ -137,6 +137,8 @@ def announce(
     if text is not None:
         config |= {"text": text, "voice": voice}
     elif file is not None:
+        if not file.is_file():
+            fail(f"there is no file {file}", 2)
         directory, config["file"] = file.resolve().parent, file.name
     launch(
         Wish(

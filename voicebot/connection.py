@@ -347,7 +347,7 @@ class Connection:
         finally:
             self._ended = loss
             self._notify()
-            self._playing.close()
+            self._playing.close(loss.error())
             self._listening.close(loss.error())
             self._events.close(loss.error())
 

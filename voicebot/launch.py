@@ -18,9 +18,12 @@ from signaling.messages import Join
 from voicebot.attendance import attend
 from voicebot.bot import Bot
 from voicebot.bot_runner import MakeBot
-from voicebot.errors import VoicebotError
+from voicebot.errors import ConnectError, VoicebotError
 from voicebot.provider import Provider
 from voicebot.stream import CLIENT_PATH, WebSocketUrl, relay_url
+
+#: HTTP statuses by which a relay turns away a provider it does not know.
+REFUSALS = frozenset({401, 403})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,16 @@ def launch(wish: Wish) -> None:
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
     if cause is not None:
-        fail(str(cause) or "the relay did not answer in time", 1)
+        fail(_explain(cause, wish), 1)
+
+
+def _explain(cause: BaseException, wish: Wish) -> str:
+    """Return what went wrong, and what to do about it where that is known."""
+    text = str(cause) or "the relay did not answer in time"
+    if isinstance(cause, ConnectError) and cause.status in REFUSALS:
+        given = "this credential is none of its" if wish.credential else "it wants a credential"
+        text += f": {given}. Set RELAY_BOT_CREDENTIAL to the RELAY_ADMIN_TOKEN it was started with, or a company's API key"
+    return text
 
 
 def parse_config(text: str, lobby: str | None) -> dict[str, Any]:

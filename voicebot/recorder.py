@@ -25,6 +25,8 @@ RATE = 16000
 WRITE_SECONDS = 1.0
 #: What may wait to be written. Overflow policy: the recording ends, for a disk so slow will not catch up.
 MAX_WAITING_SECONDS = 60
+#: Frames that seem to be of so much later than now are not believed: clocks do not differ that much.
+MAX_EARLY_SECONDS = 5.0
 MAX_NAME_LENGTH = 40
 
 
@@ -154,7 +156,9 @@ class _Track:
     def take(self) -> list[AudioFrame]:
         """Return what waits, to be written."""
         frames, self._waiting = self._waiting, []
-        return frames
+        # What has not been said yet is a mistake: the file would grow by hours of silence, and have no place for what is.
+        latest_s = trio.current_time() - (self._stream.began_s or 0.0) + MAX_EARLY_SECONDS
+        return [frame for frame in frames if frame.time_s <= latest_s]
 
     def write(self, file: RecordingFile, frames: list[AudioFrame]) -> None:
         """Write frames where they belong; called in a thread.
@@ -166,12 +170,12 @@ class _Track:
 
     def _runs(self, frames: list[AudioFrame]) -> list[tuple[int, NDArray[np.int16]]]:
         """Join frames that follow each other; return where in the file they belong, in samples."""
-        if self._offset is None:
-            # Once: what is known better later must not shift what follows.
+        if self._offset is None and frames:
+            # Once, and not before there are frames to tell it by: what is known better later must not shift what follows.
             opened_s = self._stream.began_s
             assert opened_s is not None
-            self._offset = max(0, round((opened_s - self._began_s) * RATE))
-        offset = self._offset
+            self._offset = round((opened_s - self._began_s) * RATE)
+        offset = self._offset or 0
         runs: list[tuple[int, list[NDArray[np.int16]]]] = []
         next_timestamp = -1
         for frame in frames:

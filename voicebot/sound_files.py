@@ -101,7 +101,7 @@ def _open_other(path: Path, why: str) -> tuple[int, Iterator[bytes]]:
     try:
         container = av.open(str(path))
     except (OSError, av.FFmpegError) as error:
-        raise SoundFileError(f"{path} is no file with sound: {error}") from error
+        raise SoundFileError(f"{path} is no file with sound: {error.strerror or error}") from error
     if not container.streams.audio:
         container.close()
         raise SoundFileError(f"{path} has no sound in it")

@@ -95,11 +95,9 @@ def _drain_taps(context: Any) -> int:
 def _tick(context: Any) -> None:
     late_ns = context.now_ns - context.next_tick_ns
     missed = late_ns // TICK_NS
-    if missed > SKIP_TICKS or (missed > 0 and context.ticking == 0):
-        if context.ticking != 0:
-            tally(context, Tally.TICKS_SKIPPED, missed)
-        context.next_tick_ns += missed * TICK_NS
-        context.tick += missed
+    if missed > SKIP_TICKS:
+        tally(context, Tally.TICKS_SKIPPED, missed)
+        _leave_out(context, missed)
     context.next_tick_ns += TICK_NS
     context.tick += 1
     if context.ticking != 0:
@@ -116,6 +114,13 @@ def _tick(context: Any) -> None:
     context.stirring = stirring
     context.ticking = stirring
     watch_priority(context)
+
+
+@helper
+def _leave_out(context: Any, missed: int) -> None:
+    """Let ticks pass."""
+    context.next_tick_ns += missed * TICK_NS
+    context.tick += missed
 
 
 @kernel
@@ -211,6 +216,10 @@ def _sleep(context: Any) -> None:
         store_release(flags, mine, integer(0))
     context.now_ns = read_clock(context, CLOCK_MONOTONIC)
     context.awake_since_ns = context.now_ns
+    missed = (context.now_ns - context.next_tick_ns) // TICK_NS
+    if context.ticking == 0 and missed > 0:
+        # Nothing was to be heard meanwhile. What is opened now begins now, and not when we fell asleep.
+        _leave_out(context, missed)
 
 
 @helper

@@ -176,6 +176,15 @@ class MixerMemory:
         """What `media.mixer.loop.run_mixer` takes."""
         return int(self.context.ctypes.data)
 
+    def free(self) -> None:
+        """Give the large arrays back; the kernel has returned. What is counted stays."""
+        self._buffers.clear()
+        self.inputs, self.outputs, self.frames = (
+            self.inputs[:0].copy(),
+            self.outputs[:0].copy(),
+            self.frames[:0].copy(),
+        )
+
     def _set(self, fields: Mapping[str, int]) -> None:
         for name, value in fields.items():
             self.context[name] = value

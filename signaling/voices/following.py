@@ -68,8 +68,9 @@ class Follower:
                     if ear is self._ear:
                         self._ear = None  # it has ended; what is heard instead is told by `update`
                     continue
-                for frame in frames:
-                    self._take(frame)
+                if ear is self._ear:  # else its time line is not ours any more
+                    for frame in frames:
+                        self._take(frame)
 
     def close(self) -> None:
         """Hear no more."""

@@ -9,9 +9,9 @@ from bench.kernel_cases import open_cases
 from bench.kernels import KernelsResult, KernelTime
 
 
-def test_every_kernel_and_every_twin_gets_every_packet_right():
+def test_every_kernel_and_every_twin_gets_every_packet_and_every_frame_right():
     with open_cases() as cases:
-        assert len(cases) == len({case.name for case in cases}) == 14
+        assert len(cases) == len({case.name for case in cases}) == 22
         for case in cases:
             for _ in range(2):  # the second goes on where the first ended
                 assert case.kernel(100)() == 100 * case.per_round, case.name

@@ -33,9 +33,18 @@ def test_every_scenario_is_a_part(quick):
         "idle",
         "churn",
         "soak",
+        "mix",
+        "bots",
         "kernels",
     }
     assert sum(part.seconds for part in parts) < (180 if quick else 1200)
+
+
+def test_a_relay_that_runs_already_is_not_measured_from_within(unused_port):
+    relay = RelayOptions(url=f"ws://127.0.0.1:{unused_port}/ws")
+    kinds = {part.name.split()[0] for part in choose_parts(SuiteOptions(quick=True, relay=relay))}
+    assert "idle" in kinds
+    assert not kinds & {"mix", "bots"}
 
 
 async def test_a_part_that_cannot_be_carried_out_stops_no_other(tmp_path, unused_port):

@@ -122,6 +122,26 @@ async def test_only_people_who_hear_it_interrupt(autojump_clock: trio.testing.Mo
             assert playout.interrupted is interrupted
 
 
+async def test_bot_with_all_its_subscriptions_is_interrupted_by_the_mix(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        FakeLobby() as lobby,
+        lobby.bot() as bot,
+        bot.speakers() as first,
+        bot.speakers(rate=8000) as second,
+    ):
+        ann = lobby.add_participant("Ann")
+        playout = await bot.play(LOUD, rate=RATE, interruptible=True)
+        await trio.sleep(1)
+        ann.say(tone(440, 1.0))
+        assert not await playout.wait()
+        assert (playout.reason, playout.interrupted_by) == ("cleared", None)
+        assert (await anext(first)).participant == (await anext(second)).participant == ann.participant_id
+        with pytest.raises(voicebot.ProtocolError, match="at_capacity"):
+            await anext(bot.speakers())
+
+
 async def test_a_playout_that_is_not_interruptible_protects_what_comes_after(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -135,6 +135,21 @@ async def test_speakers_are_told_one_by_one(autojump_clock: trio.testing.MockClo
         assert (stream.ended, other.ended) == ("left", None)
 
 
+async def test_stream_of_a_speaker_that_was_closed_is_not_brought_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with FakeLobby() as lobby, lobby.bot() as bot, bot.speakers(rate=RATE) as speakers:
+        ann, ben = lobby.add_participant("Ann"), lobby.add_participant("Ben")
+        ann.say(tone(440, 0.2))
+        stream = await anext(speakers)
+        await stream.aclose()
+        await trio.sleep(1)
+        await ann.speak(tone(440, 0.2))
+        ben.say(tone(440, 0.2))
+        assert (await anext(speakers)).participant == ben.participant_id
+        assert bot._listening.stray_frames < 5  # those that were under way
+
+
 async def test_events_chat_and_keys_are_those_of_a_lobby(autojump_clock: trio.testing.MockClock) -> None:
     async with FakeLobby() as lobby, lobby.bot() as bot:
         ann = lobby.add_participant("Ann")

@@ -446,6 +446,11 @@ async def test_playouts_end_with_the_scope_of_the_connection(autojump_clock: tri
         assert not playout.done
     assert not await playout.wait()
     assert playout.reason == "lost"
+    with pytest.raises(voicebot.ConnectionLostError, match="closed by this client"):
+        await connection.play(SECOND, rate=RATE)
+    for reader in (connection.mixed(), connection.speakers()):
+        with pytest.raises(voicebot.ConnectionLostError, match="closed by this client"):
+            await anext(reader)
 
 
 async def test_garbage_during_a_playout_does_not_end_it(autojump_clock: trio.testing.MockClock) -> None:

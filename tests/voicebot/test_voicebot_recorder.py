@@ -149,6 +149,26 @@ async def test_who_is_heard_through_one_stream_after_another_has_one_file(
         assert where(samples[2 * RATE :]) == pytest.approx((2.5, 3.0), abs=0.03)
 
 
+async def test_frames_of_the_future_are_not_believed(
+    autojump_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    async with FakeLobby() as lobby:
+        running = await start(lobby, tmp_path, participants=False)
+        ann = lobby.add_participant("Ann")
+        await ann.speak(tone(440, 0.5))
+        (session,) = lobby._sessions
+        (ear,) = session._ears.values()
+        ear.skip_ticks(3600 * 50)
+        await ann.speak(tone(440, 0.5))
+        ear.skip_ticks(-3600 * 50)
+        await ann.speak(tone(440, 0.5))
+        await trio.sleep(2)
+        await running.stop()
+        samples = read_wav(running.bot.folder / "mixed.wav")
+        assert len(samples) / RATE == pytest.approx(3.5, abs=0.1)
+        assert where(samples) == pytest.approx((0, 1.5), abs=0.03)
+
+
 async def test_files_can_be_played_while_they_are_written(
     autojump_clock: trio.testing.MockClock, tmp_path: Path
 ) -> None:

@@ -217,11 +217,7 @@ class Listening:
 
     def _close(self, reader: Source | Arrivals) -> None:
         """End a stream, or a subscription and its streams, by the reader's will."""
-        is_child = reader in self._children
         numbers = self._forget(reader, CLOSED)
-        if is_child:
-            self._unwanted.update(numbers)  # at the relay it ends with its subscription
-            return
         if isinstance(reader, Arrivals):
             self._end_children(reader, CLOSED)
         for number in numbers:

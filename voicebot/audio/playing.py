@@ -68,6 +68,7 @@ class Playing:
         #: In the order of beginning.
         self._jobs: list[_Job] = []
         self._numbered: dict[int, _Job] = {}
+        self._closed: VoicebotError | None = None
         self._knows_gain = True
         self._gain_db = 0.0
         #: Until when the frames that were sent would have taken, had they been sent evenly; by trio's clock.
@@ -89,6 +90,8 @@ class Playing:
             sound = to_pcm(sound)  # type: ignore[arg-type] # as `is_whole` has seen
             check_even(len(sound))
         message = PlayOpen.model_validate({"rate": relay_rate(rate), "to": to})
+        if self._closed is not None:
+            raise self._closed
         job = _Job(Playout(rate, to, message.rate), sound)
         self._jobs.append(job)
         # In a task of its own: a request whose sender is cancelled takes effect all the same, and must be undone.
@@ -155,8 +158,9 @@ class Playing:
         if self._gain_db:
             self._tasks.start_soon(self._restore_gain)
 
-    def close(self) -> None:
-        """The connection is lost for good."""
+    def close(self, error: VoicebotError) -> None:
+        """The connection is lost for good: what is begun from now on fails with this error."""
+        self._closed = error
         for job in list(self._jobs):
             self._end(job, LOST)
 

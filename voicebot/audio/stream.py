@@ -42,10 +42,9 @@ class Source:
     def receive(self, wire: AudioFrameWire) -> None:
         """Take a frame from the relay."""
         timestamp = self.offset + wire.timestamp
-        # The relay begins a little before somebody's first word. What comes soonest tells best when it was said.
-        end_s = (timestamp + wire.samples) / self.rate
-        if self.opened_s is not None:
-            self.opened_s = min(self.opened_s, trio.current_time() - end_s)
+        if self.opened_s is not None and timestamp < self.rate:
+            # The relay begins a little before somebody's first word. What comes soonest tells best when it was said.
+            self.opened_s = min(self.opened_s, trio.current_time() - (timestamp + wire.samples) / self.rate)
         self.inbox.put_nowait(
             AudioFrame(
                 pcm=bytes(wire.pcm),

@@ -52,6 +52,8 @@ from voicebot.testing.sounds import VOICED_DBOV, level_dbov
 if TYPE_CHECKING:
     from voicebot.testing.fake_lobby import FakeLobby
 
+#: As the relay has it.
+MAX_SUBSCRIPTIONS = 2
 #: How often a bot is told how much was heard.
 _TICKS_A_REPORT = 100 // TICK_MS
 
@@ -223,6 +225,9 @@ class FakeSession:
         assert self.participant_id is not None
         number = next(self._numbers)
         if message.what == "speakers":
+            if len(self._subscriptions) == MAX_SUBSCRIPTIONS:
+                text = f"{MAX_SUBSCRIPTIONS} subscriptions to speakers are the limit"
+                raise _RefusedError(ErrorCode.AT_CAPACITY, text)
             self._subscriptions[number] = message
         else:
             whom = message.participant_id
@@ -235,13 +240,13 @@ class FakeSession:
         brought = {key: number for key, number in self._brought.items() if key[0] == message.stream}
         if self._subscriptions.pop(message.stream, None) is not None:
             for key, number in brought.items():
-                del self._brought[key], self._ears[number]
-                self.send(AudioStreamEnded(stream=number, reason="closed"))
-        elif message.stream in self._brought.values() or self._ears.pop(message.stream, None) is None:
-            text = (
-                f"no stream of your own has the number {message.stream}; those of a subscription end with it"
-            )
-            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, text)
+                del self._brought[key]
+                if self._ears.pop(number, None) is not None:
+                    self.send(AudioStreamEnded(stream=number, reason="closed"))
+        elif self._ears.pop(message.stream, None) is None:
+            raise _RefusedError(ErrorCode.UNKNOWN_STREAM, f"no stream has the number {message.stream}")
+        else:
+            self.send(AudioStreamEnded(stream=message.stream, reason="closed"))
         return Ok()
 
     def _play_open(self, message: PlayOpen) -> ServerMessage:

@@ -55,6 +55,7 @@ ROUTER = relay.RouterStatistics(
     refusal=None,
     verdicts={},
     workers=(WORKER, WORKER),
+    mixers=(),
 )
 STORE = StoreStatistics(
     health=StoreHealth.OK,

@@ -237,15 +237,6 @@ async def test_a_section_may_carry_the_mix() -> None:
         assert [each.attached for each in mixes.only.sources] == [1, 1]
 
 
-async def test_without_a_mixer_the_section_is_refused_and_the_others_are_not() -> None:
-    async with running_server() as server, in_lobby(server.url, name="Ada") as ada:
-        sections = [Section(mid, direction="recvonly") for mid in ("a", "b")]
-        wishes = (SubscribeRequest(mid="a", mix=True), SubscribeRequest(mid="b", slot=0))
-        answer = await ada.expect(Offer(sdp=make_offer(*sections, identity="ada"), subscribe=wishes), Answer)
-        assert [(each.mid, each.code) for each in answer.refused] == [("a", ErrorCode.UNSUPPORTED)]
-        assert answer.subscribed == (SubscribedTrack(mid="b", slot=0),)
-
-
 async def test_a_server_that_stops_lets_go_of_streams_and_playouts() -> None:
     mixes = Mixes()
     async with trio.open_nursery() as nursery:

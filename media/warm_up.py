@@ -4,6 +4,11 @@ The kernels are simply run once, on a worker of the smallest size that has no so
 compiles for is then, by construction, what the relay calls with.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from media.mixer.loop import run_mixer
@@ -24,12 +29,39 @@ _NO_DESCRIPTOR = -1
 
 
 def warm_up() -> None:
-    """Blocks: about two minutes from a cold cache, a second from a warm one. Call it from a thread, before serving."""
+    """Blocks: a minute or two from a cold cache, a second from a warm one. Call it from a thread, before serving.
+
+    numba compiles one function at a time in a process, so from a cold cache another process compiles the mixer meanwhile.
+    Should that fail, it is compiled here.
+    """
+    compiler = None if _is_cached(run_mixer) else _start_compiler()
     _warm_up_worker()
-    _warm_up_mixer()
+    if compiler is not None:
+        compiler.wait()
+    warm_up_mixer()
 
 
-def _warm_up_mixer() -> None:
+def _is_cached(kernel: Any) -> bool:
+    # numba tells it nowhere else. An index is written last, and its directory is named by all the sources.
+    name = kernel.__module__.rpartition(".")[2]
+    return any(Path(kernel._cache.cache_path).glob(f"{name}.{kernel.__name__}-*.nbi"))  # noqa: SLF001
+
+
+def _start_compiler() -> "subprocess.Popen[bytes] | None":
+    program = "from media.warm_up import warm_up_mixer; warm_up_mixer()"
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter
+            [sys.executable, "-c", program],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        return None
+
+
+def warm_up_mixer() -> None:
+    """Compile, or load, what a mixer runs."""
     memory = MixerMemory(
         index=0,
         shared=SharedMemory(1, _SMALLEST),

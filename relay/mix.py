@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from media.mixer.operations import MixerOperation
-from media.mixer.tables import MAX_OWN_INPUTS
+from media.mixer.tables import MAX_OWN_INPUTS, MAX_WHISPERS
 from media.operations import Operation
 from media.tables import AUDIO, CNAME_BYTES, NONE
 from relay.command_port import Row
 from relay.ear import Ear
-from relay.errors import LocalProtocolError
+from relay.errors import CapacityError, LocalProtocolError
 from relay.mirror import MIRROR_ROWS, TAP_ROWS
 from relay.mixer import Mixer
 from relay.mouth import Mouth
@@ -55,7 +55,10 @@ class Mix:
         Raises: LocalProtocolError when it has ended or is not audio; CapacityError when a table is full.
         """
         self._require_open()
-        if track in self._taps or any(mouth.track is track for mouth in self._mouths):
+        if track in self._taps:
+            return
+        if any(mouth.track is track for mouth in self._mouths):
+            self._settle()  # whose it is may only be known now
             return
         if track.closed or track.kind != "audio":
             raise LocalProtocolError(f"track {track.id} cannot be mixed: it has to be audio, and live")
@@ -103,9 +106,11 @@ class Mix:
     def open_mouth(self, *, rate: int, live: bool = False, to: str | None = None) -> Mouth:
         """Speak to all, or to the listener of this name alone. `live`: what would wait for more than 200 ms is dropped.
 
-        Raises: CapacityError when a table is full.
+        Raises: CapacityError when a table is full, or too many speak to this listener alone.
         """
         self._require_open()
+        if to is not None and sum(each == to for each in self._mouths.values()) >= MAX_WHISPERS:
+            raise CapacityError(f"{MAX_WHISPERS} speak to {to} alone already; try again when one has ended")
         self._mixer.require({MixerOperation.CLOSE_INPUT: 1})
         track = None
         if to is None:
@@ -238,12 +243,11 @@ class Mix:
         inputs = (self._input_of(voice) for voice in hearing.without())
         own = [row.index for row in inputs if row is not None][:MAX_OWN_INPUTS]
         own += [NONE] * (MAX_OWN_INPUTS - len(own))
-        whispers = (
-            [mouth.row.index for mouth, to in self._mouths.items() if to == hearing.listener]
-            if hearing.listener is not None
-            else []
-        )
-        wanted = (*own, whispers[-1] if whispers else NONE)
+        whispers = [
+            mouth.row.index for mouth, to in self._mouths.items() if to is not None and to == hearing.listener
+        ][:MAX_WHISPERS]
+        whispers += [NONE] * (MAX_WHISPERS - len(whispers))
+        wanted = (*own, *whispers)
         if wanted != hearing.told:
             hearing.told = wanted
             self._mixer.post(MixerOperation.SET_OWN, output.index, wanted)
@@ -296,7 +300,7 @@ class _Hearing:
     voice: Voice | None
     without: Without
     listener: str | None
-    told: tuple[int, ...] = (NONE,) * (MAX_OWN_INPUTS + 1)
+    told: tuple[int, ...] = (NONE,) * (MAX_OWN_INPUTS + MAX_WHISPERS)
 
 
 @dataclass(frozen=True)

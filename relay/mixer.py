@@ -90,6 +90,7 @@ class Mixer(CommandPort[MixerOperation]):
         """Close the descriptors of a mixer that does not run, or no longer. Call once."""
         os.close(self._wake_fd)
         os.close(self._event_fd)
+        self.memory.free()
 
     def wake(self) -> None:
         """Let the mixer look at its ports, should it be asleep or about to be."""

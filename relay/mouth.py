@@ -12,6 +12,7 @@ from media.mixer.operations import MixerOperation
 from media.mixer.ports import UNITY_GAIN, load_word, reset_port, store_word
 from media.mixer.tables import PCM_FRAME, PCM_SLOTS, PORT_CLEARED, PORT_GAIN, PORT_PLAYED, PORT_SEEN
 from media.ring import push_records, read_count
+from media.tables import NONE
 from relay.command_port import Row
 from relay.errors import CapacityError, LocalProtocolError
 from relay.mixer import Mixer
@@ -64,14 +65,16 @@ class Mouth:
         values = (mix.index, self.row.index, rate, int(live), int(private))
         mixer.post(MixerOperation.OPEN_PCM_INPUT, self.row.index, values, generation=self.row.generation)
         if track is not None:
-            stream = track.open_stream()
-            link = (track.worker.index, stream.index, stream.generation, secrets.randbits(15))
-            mixer.post(MixerOperation.PUBLISH_INPUT, self.row.index, link)
+            self._stream = track.open_stream()
+            track.on_mute = self._apply_gain
+            track.on_demand = self._publish
         mixer.port_users[self] = None
         self._slot = np.zeros(1, PCM_FRAME)
         self._waiting: deque[Samples] = deque()
         self._waiting_samples = 0
-        self._finishing = False
+        # Positions at which a frame ends though it be no whole one.
+        self._seals: deque[int] = deque()
+        self._gain = 1.0
         # Of the frames handed over and not known to be played: the position after each.
         self._ends: deque[int] = deque()
         self._handed_over = 0
@@ -100,7 +103,6 @@ class Mouth:
             self._waiting.append(np.array(samples, np.int16))
             self._waiting_samples += samples.size
             self.queued += samples.size
-            self._finishing = False
         if self.live:
             self._drop_oldest(limit)
         self._hand_over()
@@ -108,12 +110,13 @@ class Mouth:
 
     def finish(self) -> None:
         """Let the end of what is queued be heard though it be no whole frame: silence fills it."""
-        self._finishing = True
+        self._seals.append(self.queued)
         self._hand_over()
 
     def set_gain(self, gain: float) -> None:
         """Turn what it says up or down within one tick; 1 is as it is, 0 silence. From 0 to 4."""
-        store_word(self._words, PORT_GAIN, round(min(max(gain, 0.0), 4.0) * UNITY_GAIN))
+        self._gain = min(max(gain, 0.0), 4.0)
+        self._apply_gain()
 
     async def wait_played(self, position: int) -> bool:
         """Return True once everything before the position was played, False when it was cleared or the mouth closed."""
@@ -147,6 +150,7 @@ class Mouth:
                 self._clearing = False
         self._note_played()
         self._ends.clear()
+        self._seals.clear()
         self.queued = self._played + self._waiting_samples
         self._clears += 1
         self._hand_over()
@@ -164,6 +168,18 @@ class Mouth:
             self.track.close()
         self._forget(self)
         self._tell()
+
+    def _publish(self, wanted: bool) -> None:
+        """Let the mixer encode what the track carries, or not: nobody takes it."""
+        link = (NONE, NONE, 0)
+        if wanted and self.track is not None:
+            link = (self.track.worker.index, self._stream.index, self._stream.generation)
+        self._mixer.post(MixerOperation.PUBLISH_INPUT, self.row.index, link)
+
+    def _apply_gain(self) -> None:
+        muted = self.track is not None and self.track.muted
+        if not self.closed:
+            store_word(self._words, PORT_GAIN, 0 if muted else round(self._gain * UNITY_GAIN))
 
     def attend(self) -> None:
         """See `PortUser`."""
@@ -193,14 +209,21 @@ class Mouth:
             return
         was_empty = not self._ends
         slots = LIVE_SLOTS if self.live else PCM_SLOTS
-        while self._waiting_samples >= self._frame or (self._finishing and self._waiting_samples):
-            if self._handed_over - int(read_count(self._cursors)) >= slots:
-                break
-            self._fill_slot(min(self._frame, self._waiting_samples))
+        while (size := self._next_frame()) and self._handed_over - int(read_count(self._cursors)) < slots:
+            self._fill_slot(size)
             push_records(self._frames, self._cursors, self._slot)
             self._handed_over += 1
         if was_empty and self._ends:
             self._mixer.wake()
+
+    def _next_frame(self) -> int:
+        """Return how many samples the next frame has: a whole one, or up to the next seal; 0: there is none yet."""
+        handed_over = self.queued - self._waiting_samples
+        while self._seals and self._seals[0] <= handed_over:
+            self._seals.popleft()
+        if self._seals:
+            return min(self._frame, self._seals[0] - handed_over)
+        return self._frame if self._waiting_samples >= self._frame else 0
 
     def _fill_slot(self, wanted: int) -> None:
         data = self._slot["data"][0]
@@ -229,4 +252,5 @@ class Mouth:
                 self._waiting.popleft()
             self._waiting_samples -= excess
             self.queued -= excess
+            self._seals = deque(seal - excess for seal in self._seals)
             self.dropped += excess

@@ -1,6 +1,6 @@
 """A published track, and the mirrors through which subscribers on other workers get it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -42,6 +42,10 @@ class _Repair:
     repaired_ssrc: int
 
 
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
 class Track:
     """One audio or video stream a peer publishes, or audio that a mixer makes of a bot's samples (`peer` None).
 
@@ -75,6 +79,13 @@ class Track:
         self._mirrors: dict[Worker, Mirror] = {}
         self._active: Row | None = None
         self._muted = False
+        self.on_mute: Callable[[], None] = _ignore
+        """Called when it is muted or heard again; for who makes it of samples."""
+        self.on_demand: Callable[[bool], None] = _ignore
+        """Called when somebody begins to take it, and when nobody does any more; likewise."""
+        self._routes = 0
+        self._in_groups = False
+        self._wanted = False
         self.closed = False
 
     @property
@@ -90,6 +101,7 @@ class Track:
         self.worker.post(Operation.SET_MUTED, self.row.index, (int(muted),))
         for worker, mirror in self._mirrors.items():
             worker.post(Operation.SET_MUTED, mirror.track.index, (int(muted),))
+        self.on_mute()
 
     @property
     def level_dbov(self) -> int:
@@ -128,6 +140,8 @@ class Track:
     def set_groups(self, group: int, tap_group: int) -> None:
         """Compete in these groups of its worker; for `AudioSlots`."""
         self.worker.post(Operation.SET_GROUPS, self.row.index, (group, tap_group))
+        self._in_groups = (group, tap_group) != (NONE, NONE)
+        self._tell_demand()
 
     def open_stream(self) -> Row:
         """Return the row of a stream that is no peer's, for a mixer to send packets to."""
@@ -200,10 +214,14 @@ class Track:
             mirror.subscribers += 1
             source = mirror.track
         worker.post(Operation.SET_SOURCE, outbound.index, (source.index,))
+        self._routes += 1
+        self._tell_demand()
 
     def detach_outbound(self, worker: Worker, outbound: Row) -> None:
         """Undo `attach_outbound`: the stream is parked."""
         worker.post(Operation.SET_SOURCE, outbound.index, (NONE,))
+        self._routes -= 1
+        self._tell_demand()
         mirror = self._mirrors.get(worker)
         if worker is not self.worker and mirror is not None:
             mirror.subscribers -= 1
@@ -222,8 +240,15 @@ class Track:
         for mirror in self._mirrors.values():
             mirror.close()
         self._mirrors.clear()
+        self.on_mute = self.on_demand = _ignore
         self.release_streams_except((), {})
         self.worker.retire_row(Operation.CLOSE_TRACK, self.row)
+
+    def _tell_demand(self) -> None:
+        wanted = self._routes > 0 or self._in_groups
+        if wanted != self._wanted:
+            self._wanted = wanted
+            self.on_demand(wanted)
 
     def _count_subscribers(self) -> int:
         routes = int(self.worker.memory.tracks["outbound_count"][self.row.index])

@@ -49,6 +49,8 @@ from signaling.storage.retention import Keep
 from signaling.supervisor import supervise
 from signaling.telephony import OpenLine
 from signaling.telephony.bots import TwilioBots
+from signaling.telephony.lobby_digits import LobbyDigits
+from signaling.telephony.lobby_lines import LobbyLines
 from signaling.telephony.routes import telephony_endpoints
 from signaling.tracing.tracer import Tracer, open_tracing
 from signaling.voices.mix import OpenMix
@@ -89,7 +91,7 @@ async def run_server(
 
     Cancelling ends it at once. A store and a token key that are given stand for those of the settings; an answerer
     stands for the bots of lobbies; ``open_mix`` makes their mixers instead of the relay, and ``open_line`` the lines of
-    telephone calls.
+    telephone calls instead of the lobbies.
 
     Raises, in exception groups: ListenError, relay.LocalProtocolError when a port or an address cannot be used,
     StoreOpenError, DataDirectoryError, TracingError, AdminTokenError, TokenKeyError, WebhookConfigurationError.
@@ -189,10 +191,10 @@ async def run_server(
                 limits = _websocket_limits(settings)
                 clients = Endpoint("clients", WEBSOCKET_PATH.decode(), _connection_handler(service), limits)
                 endpoints = [clients, peer_path.endpoint(limits), eventing.feed, _bots_endpoint(service)]
-                if open_line is not None:
-                    endpoints += _telephony_endpoints(service, open_line)
-                    if settings.twilio_bots:
-                        await nursery.start(_twilio_bots(service, open_line).run)
+                lines = open_line or LobbyLines(sessions=sessions, lobbies=lobbies, gate=service.gate)
+                endpoints += _telephony_endpoints(service, lines)
+                if settings.twilio_bots:
+                    await nursery.start(_twilio_bots(service, lines).run)
                 front_door = _front_door(service, endpoints)
                 task_status.started(_running(settings, listener, service))
                 await front_door.run(
@@ -259,6 +261,7 @@ def _twilio_bots(service: Service, open_line: OpenLine) -> TwilioBots:
         open_line,
         capacity=service.settings.twilio_bots,
         failures=service.counters.failures,
+        digits=LobbyDigits(service.bus),
     )
 
 

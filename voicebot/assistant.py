@@ -6,8 +6,9 @@ model's memory, item by item, and what it was still saying is cancelled. What of
 """
 
 import os
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -40,14 +41,12 @@ from voicebot.services.openai_realtime import (
 from voicebot.services.realtime_session import Connected, Lost, RealtimeSession, SessionStatistics
 from voicebot.speech import HeardSpan, Speech
 from voicebot.stream import OpenStream
+from voicebot.voice_memory import VoiceMemory
 
 #: The model's turn detection is the finer the sooner it hears; 40 ms are 25 messages a second.
 FRAME_MS = 40
 #: What may wait to be heard: who talks longer than that is not listened to any more, and is cancelled.
 MAX_SPEECH_S = 120.0
-#: Lines of the conversation that the next connection is told of, and how long they may be together.
-MEMORY_LINES = 30
-MEMORY_LENGTH = 6000
 #: How long the relay may take to clear; after that the model is not told what was heard.
 CLEAR_S = 2.0
 #: What comes of telling the model what it has found out by itself: there is nothing to cancel, or it is cut already.
@@ -131,13 +130,14 @@ class Assistant(Bot):
             open_stream=open_stream,
         )
         self._report = report
-        self._memory = Memory()
+        self._memory = VoiceMemory()
         #: What is being said or waits to be, in order; with how it is played once that has begun.
         self._speeches: list[_Utterance] = []
         self._to_play, self._played_next = trio.open_memory_channel[_Utterance](16)
         #: The response that the model is making.
         self._response: str | None = None
         self._cut: OrderedDict[str, None] = OrderedDict()
+        self._conversation = 0
         self._responses = 0
         self._interruptions = 0
         self._dropped_ms = 0.0
@@ -184,6 +184,7 @@ class Assistant(Bot):
             case Listened(text=text):
                 self._memory.add("user", text)
             case Connected(again=again):
+                self._conversation += 1
                 if self._greet and not again:
                     self._session.say(create_response(GREETING))
             case ErrorEvent(message=message) if not self._tolerable(event):
@@ -216,7 +217,8 @@ class Assistant(Bot):
 
     def _begin(self, response_id: str) -> "_Utterance | None":
         self._settle()
-        utterance = _Utterance(Speech(response_id, self._settings.rate, limit_s=MAX_SPEECH_S))
+        speech = Speech(response_id, self._settings.rate, limit_s=MAX_SPEECH_S)
+        utterance = _Utterance(speech, self._conversation)
         try:
             self._to_play.send_nowait(utterance)
         except trio.WouldBlock:  # the relay does not answer, and sixteen wait already
@@ -251,31 +253,29 @@ class Assistant(Bot):
                 if not utterance.speech.finished:
                     self._forbid(utterance.speech.name)
                 utterance.speech.cut()
-            if await self._clear():
-                for utterance in interrupted:
-                    self._tell_heard(utterance)
+            await self._clear()
+            for utterance in interrupted:
+                self._tell_heard(utterance)
         if self._response is not None:
             self._session.say(cancel_response(self._response or None))
 
     def _settle(self) -> None:
         """Forget what is over; what our own connection has cut off was heard in part, too."""
         for utterance in self._speeches:
-            if utterance.over and utterance.playout is not None and utterance.playout.interrupted:
+            if utterance.over and (utterance.playout is None or utterance.playout.interrupted):
                 self._tell_heard(utterance)
         self._speeches = [each for each in self._speeches if not each.over]
 
-    async def _clear(self) -> bool:
-        try:
-            with trio.fail_after(CLEAR_S):
-                await self._connection.clear()
-        except (VoicebotError, trio.TooSlowError):
-            return False  # our own connection is in trouble; the playouts are over with it
-        return True
+    async def _clear(self) -> None:
+        # If our own connection is in trouble they are over with it, and were heard as far as it last told.
+        with suppress(VoicebotError), trio.move_on_after(CLEAR_S):
+            await self._connection.clear()
 
     def _tell_heard(self, utterance: "_Utterance") -> None:
         for span in utterance.heard():
             if not span.whole:
-                self._session.say(truncate_item(span.item_id, span.content_index, span.heard_ms))
+                if utterance.conversation == self._conversation:
+                    self._session.say(truncate_item(span.item_id, span.content_index, span.heard_ms))
                 self._memory.cut(span)
 
     async def _play(self) -> None:
@@ -302,6 +302,8 @@ class _Utterance:
     """A speech, and how it is played."""
 
     speech: Speech
+    #: In which it was said: the model of another knows nothing of it.
+    conversation: int
     playout: Playout | None = None
     failed: bool = False
 
@@ -312,34 +314,3 @@ class _Utterance:
 
     def heard(self) -> list[HeardSpan]:
         return self.speech.heard(0.0 if self.playout is None else self.playout.played_ms)
-
-
-class Memory:
-    """What was said, in text, for a model that has lost its own; as much as ``MEMORY_LINES`` and ``MEMORY_LENGTH`` allow."""
-
-    def __init__(self) -> None:
-        self._lines: deque[tuple[str, str, str]] = deque(maxlen=MEMORY_LINES)
-
-    def add(self, role: str, text: str, item_id: str = "") -> None:
-        """Note a line, if there is anything in it."""
-        text = " ".join(text.split())[:MEMORY_LENGTH]
-        if text:
-            self._lines.append((role, text, item_id))
-
-    def cut(self, span: HeardSpan) -> None:
-        """Note that only a part of an item was heard: about so much of its text."""
-        for number, (role, text, item_id) in enumerate(self._lines):
-            if item_id == span.item_id and span.length_ms:
-                heard = text[: len(text) * span.heard_ms // span.length_ms].rstrip()
-                self._lines[number] = (role, f"{heard}…", "")
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Return the newest lines that fit, oldest first."""
-        kept: list[tuple[str, str]] = []
-        left = MEMORY_LENGTH
-        for role, text, _ in reversed(self._lines):
-            left -= len(text)
-            if left < 0:
-                break
-            kept.append((role, text))
-        return kept[::-1]

@@ -6,106 +6,57 @@ other providers. With ``--lobby`` one bot joins that lobby at once; the first si
 """
 
 import importlib
-import json
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
-import trio
 import typer
-from pydantic import ValidationError
 
-from signaling.messages import Join
 from voicebot.announcer import Announcer
-from voicebot.attendance import attend
 from voicebot.bot import Bot
-from voicebot.bot_runner import MakeBot
 from voicebot.chat_bot import ChatBot
+from voicebot.command_options import (
+    DRAIN_SECONDS,
+    RELAY,
+    Capacity,
+    Config,
+    Credential,
+    Drain,
+    Lobby,
+    Name,
+    Password,
+    Token,
+    Url,
+    Wait,
+)
 from voicebot.echo_bot import MAX_DELAY_MS, EchoBot
-from voicebot.errors import VoicebotError
-from voicebot.provider import Provider
+from voicebot.launch import Wish, fail, launch, parse_config
 from voicebot.recorder import Recorder
 from voicebot.recording_files import FORMATS
-from voicebot.stream import CLIENT_PATH, WebSocketUrl, relay_url
-
-#: Longer than a service manager waits by default would help nobody.
-DRAIN_SECONDS = 10.0
-RELAY = "ws://127.0.0.1:8080"
+from voicebot.service_commands import add_service_commands
 
 app = typer.Typer(help="Offer bots to a relay, and run those it asks for.", no_args_is_help=True)
-
-_Url = Annotated[str, typer.Option(help="Where the relay is.")]
-_Name = Annotated[
-    str | None,
-    typer.Option(
-        help="What the provider, or with --lobby the bot, is called; the bot's own title if left out."
-    ),
-]
-_Capacity = Annotated[int, typer.Option(min=1, max=1000, help="Bots at a time.")]
-_Credential = Annotated[
-    str | None,
-    typer.Option(
-        envvar="RELAY_BOT_CREDENTIAL",
-        help="The relay's admin token, or a company's API key. Better in the environment: others see command lines.",
-    ),
-]
-_Drain = Annotated[
-    float, typer.Option(min=0, help="How long bots may go on after the first signal, in seconds.")
-]
-_Wait = Annotated[bool, typer.Option(help="Whether to wait for a relay that is not there yet.")]
-_Lobby = Annotated[
-    str | None, typer.Option(help="Join this lobby at once, instead of waiting to be asked for.")
-]
-_Token = Annotated[
-    str | None, typer.Option(envvar="RELAY_BOT_TOKEN", help="A join token for that lobby, if it needs one.")
-]
-_Password = Annotated[
-    str | None, typer.Option(envvar="RELAY_BOT_PASSWORD", help="The password of that lobby, if it has one.")
-]
 
 
 class BotNotFoundError(Exception):
     """What was named is no bot; the text says what was expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """A bot, and what the command line says of it."""
-
-    bot: type[Bot]
-    url: str
-    name: str | None
-    capacity: int
-    credential: str | None
-    drain_seconds: float
-    wait: bool
-    lobby: str | None
-    token: str | None
-    password: str | None
-    #: Makes the bot, unless its class does.
-    make: MakeBot | None = None
-    #: What the one in ``lobby`` is to do.
-    config: Mapping[str, Any] | None = None
-
-
 @app.command()
 def chat(
-    url: _Url = RELAY,
-    name: _Name = None,
-    capacity: _Capacity = 100,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 100,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
 ) -> None:
     """Greet who comes and answer in the chat."""
-    _run(_Wish(ChatBot, url, name, capacity, credential, drain_seconds, wait, lobby, token, password))
+    launch(Wish(ChatBot, url, name, capacity, credential, drain_seconds, wait, lobby, token, password))
 
 
 @app.command()
@@ -118,22 +69,22 @@ def echo(
             help="Repeat so much later, while they speak; else when they have stopped.",
         ),
     ] = None,
-    url: _Url = RELAY,
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
 ) -> None:
     """Repeat what people say. Who asks for it may say `delay_ms` in its config; --delay-ms is for --lobby."""
     config = {} if delay_ms is None else {"delay_ms": delay_ms}
     if delay_ms is not None and lobby is None:
-        _fail("--delay-ms goes with --lobby: a bot that is asked for is told by its config", 2)
-    _run(
-        _Wish(
+        fail("--delay-ms goes with --lobby: a bot that is asked for is told by its config", 2)
+    launch(
+        Wish(
             EchoBot,
             url,
             name,
@@ -167,28 +118,30 @@ def announce(
         Path | None,
         typer.Option(help="Where the files are that may be asked for; none may, if left out."),
     ] = None,
-    url: _Url = RELAY,
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
 ) -> None:
     """Say a text or play a file to a lobby, and go."""
     config: dict[str, Any] = {"times": times, "pause_s": pause_s}
     if lobby is None and (file is not None or text is not None):
-        _fail("a file or --text goes with --lobby: a bot that is asked for is told by its config", 2)
+        fail("a file or --text goes with --lobby: a bot that is asked for is told by its config", 2)
     if lobby is not None and (file is None) == (text is None):
-        _fail("expected a file, or --text, and not both", 2)
+        fail("expected a file, or --text, and not both", 2)
     if text is not None:
         config |= {"text": text, "voice": voice}
     elif file is not None:
+        if not file.is_file():
+            fail(f"there is no file {file}", 2)
         directory, config["file"] = file.resolve().parent, file.name
-    _run(
-        _Wish(
+    launch(
+        Wish(
             Announcer,
             url,
             name,
@@ -217,21 +170,21 @@ def record(
     participants: Annotated[
         bool, typer.Option(help="Whether to record everybody by themselves, with --lobby.")
     ] = True,
-    url: _Url = RELAY,
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
 ) -> None:
     """Record a lobby: everybody by themselves, and all together, in files that begin at the same instant."""
     if format_ not in FORMATS:
-        _fail(f"--format is {' or '.join(FORMATS)}, not {format_!r}", 2)
-    _run(
-        _Wish(
+        fail(f"--format is {' or '.join(FORMATS)}, not {format_!r}", 2)
+    launch(
+        Wish(
             Recorder,
             url,
             name,
@@ -251,33 +204,35 @@ def record(
 @app.command()
 def run(
     bot: Annotated[str, typer.Argument(help="The bot's class, such as package.module:Class.")],
-    config: Annotated[str, typer.Option(help="Its config, a JSON object, with --lobby.")] = "{}",
-    url: _Url = RELAY,
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
+    config: Config = "{}",
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
 ) -> None:
     """Run a bot of your own: a class derived from voicebot.Bot."""
     try:
         found = load_bot(bot)
     except BotNotFoundError as error:
-        _fail(str(error), 2)
-    try:
-        parsed = json.loads(config)
-    except ValueError as error:
-        _fail(f"--config is no JSON: {error}", 2)
-    if not isinstance(parsed, dict):
-        _fail(f"--config is to be a JSON object, not {config}", 2)
-    if parsed and lobby is None:
-        _fail("--config goes with --lobby: a bot that is asked for is told by its config", 2)
-    _run(
-        _Wish(
-            found, url, name, capacity, credential, drain_seconds, wait, lobby, token, password, config=parsed
+        fail(str(error), 2)
+    launch(
+        Wish(
+            found,
+            url,
+            name,
+            capacity,
+            credential,
+            drain_seconds,
+            wait,
+            lobby,
+            token,
+            password,
+            config=parse_config(config, lobby),
         )
     )
 
@@ -304,101 +259,4 @@ def load_bot(named: str) -> type[Bot]:
     return found
 
 
-async def provide_until_signal(provider: Provider, drain_seconds: float) -> None:
-    """Run a provider until the first signal, then drain it; the second ends it.
-
-    Raises: as ``Provider.run``.
-    """
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(provider.run)
-            received = aiter(signals)
-            await anext(received)
-            nursery.start_soon(_drain, provider, drain_seconds, nursery.cancel_scope)
-            await anext(received)
-            nursery.cancel_scope.cancel()
-
-
-async def attend_until_signal(attendance: Callable[[], Awaitable[None]]) -> None:
-    """Run one bot to its end, or until the first signal.
-
-    Raises: as ``attend``.
-    """
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-
-            async def run_to_end() -> None:
-                await attendance()
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(run_to_end)
-            await anext(aiter(signals))
-            nursery.cancel_scope.cancel()
-
-
-async def _drain(provider: Provider, seconds: float, scope: trio.CancelScope) -> None:
-    with trio.move_on_after(seconds):
-        await provider.drain("its operator stops it")
-    scope.cancel()
-
-
-def _run(wish: _Wish) -> None:
-    log = partial(typer.echo, err=True)
-    until_signal: Callable[[], Awaitable[None]]
-    try:
-        if wish.lobby is not None:
-            until_signal = partial(attend_until_signal, _attendance(wish, wish.lobby, log))
-        else:
-            provider = Provider(
-                wish.url,
-                wish.bot,
-                name=wish.name,
-                capacity=wish.capacity,
-                credential=wish.credential,
-                make=wish.make,
-                patient=wish.wait,
-                log=log,
-            )
-            until_signal = partial(provide_until_signal, provider, wish.drain_seconds)
-    except ValueError as error:
-        _fail(str(error), 2)
-    cause: BaseException | None = None
-    try:
-        trio.run(until_signal, strict_exception_groups=True)
-    except* (VoicebotError, trio.TooSlowError) as errors:
-        cause = errors
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    if cause is not None:
-        _fail(str(cause) or "the relay did not answer in time", 1)
-
-
-def _attendance(wish: _Wish, lobby: str, log: Callable[[str], None]) -> Callable[[], Awaitable[None]]:
-    """Return what is to be done.
-
-    Raises: ValueError for a URL or a name that cannot be one.
-    """
-    name = wish.name or wish.bot.title
-    WebSocketUrl.parse(relay_url(wish.url, CLIENT_PATH))
-    try:
-        Join(lobby=lobby, name=name)
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise ValueError(f"--{fault['loc'][0]}: {fault['msg']}") from None
-    return partial(
-        attend,
-        wish.url,
-        wish.make or wish.bot,
-        lobby=lobby,
-        name=name,
-        config=wish.config,
-        token=wish.token,
-        password=wish.password,
-        patient=wish.wait,
-        log=log,
-    )
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    typer.echo(f"bot: {text}", err=True)
-    raise SystemExit(code)
+add_service_commands(app)

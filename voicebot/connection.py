@@ -199,19 +199,23 @@ class Connection:
         *,
         publish: Mapping[str, str] | None = None,
         listen: Sequence[str] = (),
+        mix: str | None = None,
         subscribe: Mapping[str, str | int] | None = None,
     ) -> Answer:
         """Negotiate media.
 
         ``publish``: mid -> source. ``listen``: mids of the audio sections in which to hear the lobby, one for each of
-        ``lobby.audio_slots``; whoever speaks is heard there, without further offers. ``subscribe``: mid -> id of a track to
-        have by name, or number of an audio slot.
+        ``lobby.audio_slots``; whoever speaks is heard there, without further offers. ``mix``: mid of one audio section in which to hear
+        everybody else together, instead. ``subscribe``: mid -> id of a track to have by name, or number of an audio slot.
         """
         wishes = {mid: slot for slot, mid in enumerate(listen)} | dict(subscribe or {})
+        wanted = [SubscribeRequest(mid=mid, **_named(wish)) for mid, wish in wishes.items()]
+        if mix is not None:
+            wanted.append(SubscribeRequest(mid=mix, mix=True))
         message = Offer(
             sdp=sdp,
             publish=tuple(PublishRequest(mid=mid, source=source) for mid, source in (publish or {}).items()),
-            subscribe=tuple(SubscribeRequest(mid=mid, **_named(wanted)) for mid, wanted in wishes.items()),
+            subscribe=tuple(wanted),
         )
         return await self._ask(message, Answer)
 
@@ -281,6 +285,7 @@ class Connection:
         Raises: ValueError and TypeError for samples that are none (of an iterable's, ``Playout.wait`` tells); ProtocolError when the relay
         refuses; ConnectionLostError.
         """
+        await self._guard.settle()
         playout = await self._playing.play(sound, rate=rate, to=to)
         if interruptible:
             self._guard.add(playout, interruptible if isinstance(interruptible, BargeIn) else BargeIn())
@@ -342,7 +347,7 @@ class Connection:
         finally:
             self._ended = loss
             self._notify()
-            self._playing.close()
+            self._playing.close(loss.error())
             self._listening.close(loss.error())
             self._events.close(loss.error())
 

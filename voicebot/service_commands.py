@@ -4,12 +4,11 @@ Their keys are read from the environment and nowhere else; a missing one is told
 provider share a circuit breaker: a service that is down is tried by one of them at a time.
 """
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +16,21 @@ from voicebot.assistant import Assistant
 from voicebot.bot import Assignment, Bot
 from voicebot.bot_runner import MakeBot
 from voicebot.chat_assistant import ChatAssistant, ChatAssistantSettings
+from voicebot.command_options import (
+    DRAIN_SECONDS,
+    RELAY,
+    Capacity,
+    Config,
+    Credential,
+    Drain,
+    Lobby,
+    Name,
+    Password,
+    Token,
+    Url,
+    Wait,
+)
+from voicebot.launch import Wish, fail, launch, parse_config
 from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import SERVICE as DEEPGRAM
 from voicebot.services.errors import MissingKeyError
@@ -25,35 +39,6 @@ from voicebot.services.openai_realtime import SERVICE as REALTIME
 from voicebot.services.openai_realtime import RealtimeSettings
 from voicebot.transcriber import Transcriber, TranscriberSettings
 
-_Url = Annotated[str, typer.Option(help="Where the relay is.")]
-_Name = Annotated[
-    str | None,
-    typer.Option(
-        help="What the provider, or with --lobby the bot, is called; the bot's own title if left out."
-    ),
-]
-_Capacity = Annotated[int, typer.Option(min=1, max=1000, help="Bots at a time.")]
-_Credential = Annotated[
-    str | None,
-    typer.Option(
-        envvar="RELAY_BOT_CREDENTIAL",
-        help="The relay's admin token, or a company's API key. Better in the environment: others see command lines.",
-    ),
-]
-_Drain = Annotated[
-    float, typer.Option(min=0, help="How long bots may go on after the first signal, in seconds.")
-]
-_Wait = Annotated[bool, typer.Option(help="Whether to wait for a relay that is not there yet.")]
-_Lobby = Annotated[
-    str | None, typer.Option(help="Join this lobby at once, instead of waiting to be asked for.")
-]
-_Token = Annotated[
-    str | None, typer.Option(envvar="RELAY_BOT_TOKEN", help="A join token for that lobby, if it needs one.")
-]
-_Password = Annotated[
-    str | None, typer.Option(envvar="RELAY_BOT_PASSWORD", help="The password of that lobby, if it has one.")
-]
-_Config = Annotated[str, typer.Option(help="The bot's config, a JSON object, with --lobby.")]
 _ServiceUrl = Annotated[
     str | None, typer.Option(help="The service's base URL, if it is another one that speaks the same.")
 ]
@@ -63,7 +48,6 @@ _TextFile = Annotated[
     typer.Option(exists=True, dir_okay=False, help="A file with what the bot is to be like, in words."),
 ]
 
-DRAIN_SECONDS = 10.0
 Report = Callable[[str], None]
 
 
@@ -75,16 +59,16 @@ def add_service_commands(app: typer.Typer) -> None:
 
 
 def transcriber(
-    url: _Url = "ws://127.0.0.1:8080",
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
-    config: _Config = "{}",
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
+    config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     language: Annotated[
@@ -128,16 +112,16 @@ def transcriber(
 
 
 def assistant(
-    url: _Url = "ws://127.0.0.1:8080",
-    name: _Name = None,
-    capacity: _Capacity = 10,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
-    config: _Config = "{}",
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 10,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
+    config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     voice: Annotated[str | None, typer.Option(help="Which of the service's voices.")] = None,
@@ -160,16 +144,16 @@ def assistant(
 
 
 def chat_assistant(
-    url: _Url = "ws://127.0.0.1:8080",
-    name: _Name = None,
-    capacity: _Capacity = 100,
-    credential: _Credential = None,
-    drain_seconds: _Drain = DRAIN_SECONDS,
-    wait: _Wait = True,
-    lobby: _Lobby = None,
-    token: _Token = None,
-    password: _Password = None,
-    config: _Config = "{}",
+    url: Url = RELAY,
+    name: Name = None,
+    capacity: Capacity = 100,
+    credential: Credential = None,
+    drain_seconds: Drain = DRAIN_SECONDS,
+    wait: Wait = True,
+    lobby: Lobby = None,
+    token: Token = None,
+    password: Password = None,
+    config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
     personality: _TextFile = None,
@@ -228,11 +212,8 @@ def _run(
     password: str | None,
     config: str,
 ) -> None:
-    # Here, for that module adds these commands when it is imported.
-    from voicebot.command import _run, _Wish  # noqa: PLC0415
-
-    _run(
-        _Wish(
+    launch(
+        Wish(
             bot,
             url,
             name,
@@ -244,21 +225,9 @@ def _run(
             token,
             password,
             make=make,
-            config=_parse_config(config, lobby),
+            config=parse_config(config, lobby),
         )
     )
-
-
-def _parse_config(text: str, lobby: str | None) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        _fail(f"--config is no JSON: {error}", 2)
-    if not isinstance(config, dict):
-        _fail(f"--config is to be a JSON object, not {text}", 2)
-    if config and lobby is None:
-        _fail("--config goes with --lobby: a bot that is asked for is told by its config", 2)
-    return config
 
 
 def _with(**options: str | None) -> dict[str, str]:
@@ -270,7 +239,7 @@ def _read(read: Callable[[dict[str, str]], Any], environment: dict[str, str]) ->
     try:
         return read(environment)
     except (MissingKeyError, ValueError) as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
 
 
 def _text(path: Path | None) -> str:
@@ -279,7 +248,7 @@ def _text(path: Path | None) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeError) as error:
-        _fail(f"{path} cannot be read: {error}", 2)
+        fail(f"{path} cannot be read: {error}", 2)
 
 
 def _reporter(assignment: Assignment) -> Report:
@@ -287,8 +256,3 @@ def _reporter(assignment: Assignment) -> Report:
         typer.echo(f"{assignment.name!r} in {assignment.lobby!r}: {text}", err=True)
 
     return report
-
-
-def _fail(text: str, code: int) -> NoReturn:
-    typer.echo(f"bot: {text}", err=True)
-    raise SystemExit(code)

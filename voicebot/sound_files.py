@@ -3,6 +3,7 @@
 Reading is done in threads: a slow disk holds up nobody.
 """
 
+import importlib
 import wave
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import closing
@@ -92,7 +93,7 @@ def _to_int16(frames: bytes, width: int) -> NDArray[np.int16]:
 
 def _open_other(path: Path, why: str) -> tuple[int, Iterator[bytes]]:
     try:
-        import av  # noqa: PLC0415 - it need not be there
+        av = importlib.import_module("av")
     except ImportError:
         raise SoundFileError(
             f"{path} is no WAV file that can be read ({why}); for other kinds install PyAV: pip install av"
@@ -100,7 +101,7 @@ def _open_other(path: Path, why: str) -> tuple[int, Iterator[bytes]]:
     try:
         container = av.open(str(path))
     except (OSError, av.FFmpegError) as error:
-        raise SoundFileError(f"{path} is no file with sound: {error}") from error
+        raise SoundFileError(f"{path} is no file with sound: {error.strerror or error}") from error
     if not container.streams.audio:
         container.close()
         raise SoundFileError(f"{path} has no sound in it")

@@ -104,6 +104,13 @@ def limit_frame(samples: np.ndarray, limiters: np.ndarray, row: int, output: np.
     """
     count = min(samples.size, output.size)
     limiter = limiters[row]
+    if limiter.active == 0 and count >= LOOK_AHEAD_SAMPLES and _is_below_ceiling(samples, count):
+        # Copies of memory, nothing else: also where `output` is `samples`.
+        tail = samples[count - LOOK_AHEAD_SAMPLES : count].copy()
+        output[LOOK_AHEAD_SAMPLES:count] = samples[: count - LOOK_AHEAD_SAMPLES]
+        output[:LOOK_AHEAD_SAMPLES] = limiter.delay
+        limiter.delay[:] = tail
+        return integer(0)
     delay = limiter.delay
     line = np.empty(LOOK_AHEAD_SAMPLES + count, np.float32)
     for index in range(LOOK_AHEAD_SAMPLES):
@@ -121,6 +128,15 @@ def limit_frame(samples: np.ndarray, limiters: np.ndarray, row: int, output: np.
     else:
         _limit(limiter, line, count, output)
     return integer(above)
+
+
+@helper
+def _is_below_ceiling(samples: np.ndarray, count: int) -> bool:
+    """Whether nothing needs a limiter; NaN does."""
+    above = np.int32(0)
+    for index in range(count):
+        above += np.int32(not abs(samples[index]) <= CEILING)
+    return above == 0
 
 
 @kernel

@@ -15,7 +15,7 @@ from media.mixer.arrays import (
 )
 from media.mixer.memory import input_at, mix_at, output_at, tally
 from media.mixer.operations import MixerOperation
-from media.mixer.tables import MAX_OWN_INPUTS, MAX_WORKERS, PCM, RTP, Tally
+from media.mixer.tables import MAX_OWN_INPUTS, MAX_WHISPERS, MAX_WORKERS, PCM, RTP, Tally
 from media.ring import release_slot, slot_to_read
 from media.tables import COMMAND, NONE
 
@@ -93,7 +93,6 @@ def _apply_to_input(context: Any, command: Any) -> None:
         voice.worker = values[0]
         voice.inbound = values[1]
         voice.inbound_generation = values[2]
-        voice.sequence = values[3]
         voice.tail_ticks = 0
         reset_codec(input_encoder(context, row), context.encoder_template, context.encoder_size)
         return
@@ -129,6 +128,8 @@ def _apply_to_input(context: Any, command: Any) -> None:
     voice.waits = 0
     voice.gain = 1
     voice.worker = NONE
+    voice.sequence = 0
+    voice.tail_ticks = 0
     reset_voice(context, row)
     if is_pcm:
         voice.port = values[1]
@@ -155,7 +156,8 @@ def _apply_to_output(context: Any, command: Any) -> None:
     if operation == MixerOperation.SET_OWN:
         for index in range(MAX_OWN_INPUTS):
             output.own[index] = values[index]
-        output.whisper = values[MAX_OWN_INPUTS]
+        for index in range(MAX_WHISPERS):
+            output.whispers[index] = values[MAX_OWN_INPUTS + index]
         return
     if operation == MixerOperation.CLOSE_OUTPUT:
         _unlink_output(context, row)
@@ -171,7 +173,8 @@ def _apply_to_output(context: Any, command: Any) -> None:
     output.mix = values[0]
     output.kind = PCM if is_pcm else RTP
     output.personal = 0
-    output.whisper = NONE
+    for index in range(MAX_WHISPERS):
+        output.whispers[index] = NONE
     for index in range(MAX_OWN_INPUTS):
         output.own[index] = NONE
     if is_pcm:

@@ -60,8 +60,10 @@ def run_mixer(address: int) -> None:
         ask_for_real_time(context)
     while context.stopping == 0:
         apply_mixer_commands(context)
-        if _drain_taps(context) > 0:
+        taken = _drain_taps(context)
+        if taken > 0:
             context.trickle_ns = context.now_ns
+            context.trickle = taken
         if context.now_ns >= context.next_tick_ns:
             _tick(context)
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
@@ -93,11 +95,9 @@ def _drain_taps(context: Any) -> int:
 def _tick(context: Any) -> None:
     late_ns = context.now_ns - context.next_tick_ns
     missed = late_ns // TICK_NS
-    if missed > SKIP_TICKS or (missed > 0 and context.ticking == 0):
-        if context.ticking != 0:
-            tally(context, Tally.TICKS_SKIPPED, missed)
-        context.next_tick_ns += missed * TICK_NS
-        context.tick += missed
+    if missed > SKIP_TICKS:
+        tally(context, Tally.TICKS_SKIPPED, missed)
+        _leave_out(context, missed)
     context.next_tick_ns += TICK_NS
     context.tick += 1
     if context.ticking != 0:
@@ -114,6 +114,13 @@ def _tick(context: Any) -> None:
     context.stirring = stirring
     context.ticking = stirring
     watch_priority(context)
+
+
+@helper
+def _leave_out(context: Any, missed: int) -> None:
+    """Let ticks pass."""
+    context.next_tick_ns += missed * TICK_NS
+    context.tick += missed
 
 
 @kernel
@@ -165,6 +172,8 @@ def _tick_mix(context: Any, row: int) -> None:
         mix.starts = 1
         mix.encodes = 0
         return
+    # Before the limiter takes this frame in: who leaves the shared stream takes its state of the last tick along.
+    settle_outputs(context, row)
     limited = limit_frame(
         total,
         limiters_at(context.mix_limiters, context.mix_capacity),
@@ -172,7 +181,6 @@ def _tick_mix(context: Any, row: int) -> None:
         floats_at(context.shared, FRAME_SAMPLES),
     )
     tally(context, Tally.SAMPLES_LIMITED, limited)
-    settle_outputs(context, row)
     give_outputs(context, row)
     mix.sequence = (mix.sequence + 1) & 0xFFFF
     mix.starts = 0
@@ -194,7 +202,9 @@ def _sleep(context: Any) -> None:
     if context.stirring != 0:
         _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(DRAIN_NS))))
     elif now_ns - context.trickle_ns < TRICKLE_NS:
-        _wait(context, max(integer(0), context.next_tick_ns - now_ns))
+        # Of a crowd that is silent more come in 20 ms than a tap holds.
+        pause_ns = DRAIN_NS if context.trickle > context.tap_mask // 8 else TICK_NS
+        _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(pause_ns))))
     else:
         store_release(flags, mine, integer(1))
         full_fence()
@@ -206,6 +216,10 @@ def _sleep(context: Any) -> None:
         store_release(flags, mine, integer(0))
     context.now_ns = read_clock(context, CLOCK_MONOTONIC)
     context.awake_since_ns = context.now_ns
+    missed = (context.now_ns - context.next_tick_ns) // TICK_NS
+    if context.ticking == 0 and missed > 0:
+        # Nothing was to be heard meanwhile. What is opened now begins now, and not when we fell asleep.
+        _leave_out(context, missed)
 
 
 @helper

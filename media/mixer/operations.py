@@ -15,9 +15,11 @@ class MixerOperation(IntEnum):
     CLOSE_MIX = 3  # it has no inputs and outputs any more
     OPEN_RTP_INPUT = 4  # mix
     OPEN_PCM_INPUT = 5  # mix, port, rate, live, private
-    PUBLISH_INPUT = 6  # worker, inbound, generation, first sequence number
+    PUBLISH_INPUT = 6  # worker, inbound, generation; NONE for nobody wants it
     CLOSE_INPUT = 7
     OPEN_RTP_OUTPUT = 8  # mix, worker, outbound, its generation, inbound, its generation
     OPEN_PCM_OUTPUT = 9  # mix, port, rate, source or NONE
-    SET_OWN = 10  # the MAX_OWN_INPUTS inputs to leave out, NONE for none; the whisper, or NONE
+    SET_OWN = (
+        10  # the MAX_OWN_INPUTS inputs to leave out, and MAX_WHISPERS private ones to hear; NONE for none
+    )
     CLOSE_OUTPUT = 11

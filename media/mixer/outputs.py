@@ -37,6 +37,7 @@ from media.mixer.memory import (
 from media.mixer.packets import REPORT_TICKS, send_clock, send_packet, send_switch
 from media.mixer.tables import (
     MAX_OWN_INPUTS,
+    MAX_WHISPERS,
     PACKET_BYTES,
     PCM,
     PCM_FRAME,
@@ -75,8 +76,10 @@ def settle_outputs(context: Any, mix_row: int) -> None:
 
 @helper
 def _is_personal(context: Any, output: Any) -> bool:
-    if output.whisper != NONE and input_at(context, output.whisper).sounds != 0:
-        return True
+    for index in range(MAX_WHISPERS):
+        whisper = output.whispers[index]
+        if whisper != NONE and input_at(context, whisper).sounds != 0:
+            return True
     for index in range(MAX_OWN_INPUTS):
         own = output.own[index]
         if own != NONE and input_at(context, own).sounds != 0:
@@ -202,17 +205,22 @@ def _give_personal(context: Any, mix: Any, output: Any, row: int) -> None:
 def _without_own(context: Any, output: Any, row: int) -> Any:
     """float32 [960]: the mix without the listener's own inputs, with what is for it alone."""
     apart = floats_at(context.apart, FRAME_SAMPLES)
-    memcpy(context.apart, context.total, FRAME_BYTES)
+    before = floats_at(context.total, FRAME_SAMPLES)
     for index in range(MAX_OWN_INPUTS):
         own = output.own[index]
         if own != NONE:
             voice = input_at(context, own)
             if voice.sounds != 0 and voice.private == 0:
-                mix_minus(apart, frame_of(context, own), voice.gain_from, voice.gain_to, apart)
-    if output.whisper != NONE:
-        voice = input_at(context, output.whisper)
-        if voice.sounds != 0:
-            add_with_gain(frame_of(context, output.whisper), voice.gain_from, voice.gain_to, apart)
+                mix_minus(before, frame_of(context, own), voice.gain_from, voice.gain_to, apart)
+                before = apart
+    if before.ctypes.data != apart.ctypes.data:
+        memcpy(context.apart, context.total, FRAME_BYTES)
+    for index in range(MAX_WHISPERS):
+        whisper = output.whispers[index]
+        if whisper != NONE:
+            voice = input_at(context, whisper)
+            if voice.sounds != 0:
+                add_with_gain(frame_of(context, whisper), voice.gain_from, voice.gain_to, apart)
     limited = limit_frame(apart, limiters_at(context.output_limiters, context.output_capacity), row, apart)
     tally(context, Tally.SAMPLES_LIMITED, limited)
     return apart

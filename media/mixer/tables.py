@@ -16,6 +16,7 @@ from media.audio.samples import FRAME_SAMPLES
 TICK_NS: Final = 20_000_000
 MAX_WORKERS: Final = 128  # and mixers
 MAX_OWN_INPUTS: Final = 4  # tracks of one participant that its own mix leaves out
+MAX_WHISPERS: Final = 4  # voices that speak to one participant alone
 PCM_SLOTS: Final = 32  # frames a port holds each way: 640 ms
 PACKET_BYTES: Final = 400  # the longest Opus frame of 20 ms that is made
 
@@ -89,7 +90,7 @@ OUTPUT = np.dtype(
         ("kind", "u1"),
         ("personal", "u1"),  # its mix is its own at present: one of its inputs sounds, or a private one does
         ("own", "i4", (MAX_OWN_INPUTS,)),  # inputs its mix leaves out; NONE
-        ("whisper", "i4"),  # the private input it hears; NONE
+        ("whispers", "i4", (MAX_WHISPERS,)),  # private inputs it hears; NONE
         # RTP: the subscriber's stream, and the stream that feeds it while its mix is its own.
         ("worker", "i4"),
         ("outbound", "i4"),
@@ -221,6 +222,7 @@ MIXER_CONTEXT = np.dtype(
         ("stirring", "i8"),  # 1 while some mix is awake or stirred
         ("ticking", "i8"),  # it was so at the last tick too: being late now is lateness
         ("trickle_ns", "i8"),  # when packets that stir nothing last came
+        ("trickle", "i8"),  # how many there were, when some were
         ("stopping", "i8"),
         ("sleeps", "i8"),
         ("busy_ns", "i8"),

@@ -53,7 +53,10 @@ class AudioListen(ClientMessage):
 
 
 class AudioUnlisten(ClientMessage):
-    """End a stream or a subscription one listens to. Reply: ``ok``."""
+    """End a stream or a subscription one listens to. Reply: ``ok``; for each stream there is ``audio_stream_ended``.
+
+    Of a stream that a subscription has brought: its participant is not heard by that any more.
+    """
 
     type: ClassVar[str] = "audio_unlisten"
     stream: Stream

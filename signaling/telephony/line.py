@@ -1,6 +1,6 @@
 """What telephony needs of a lobby's mix: a line, which hears the lobby and is heard in it, and how one is opened.
 
-The mixer implements these; here is only what is asked of it.
+Here is only what is asked; ``lobby_lines.py`` implements it.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,10 @@ class LineRefusedError(Exception):
     """No line is opened; the text says why, for whoever calls."""
 
 
+class LineOverflowError(Exception):
+    """More waits to be played than may; the text says how much may. What was to be queued is dropped."""
+
+
 class AudioLine(Protocol):
     """One place in a lobby's mix: hears the mix without itself, and plays what is queued."""
 
@@ -46,16 +50,28 @@ class AudioLine(Protocol):
         """
 
     def queue(self, samples: Samples) -> int:
-        """Queue any number of samples; never blocks. Return the position (samples queued in all) after them."""
+        """Queue any number of samples; never blocks. Return the position (samples queued in all) after them.
+
+        They are the line's from then on. Raises: LineClosed; LineOverflowError, unless the line is live.
+        """
 
     async def wait_played(self, position: int) -> None:
-        """Wait until everything up to this position has been played or cleared."""
+        """Wait until everything up to this position has been played or cleared.
+
+        Raises: LineClosed.
+        """
 
     async def clear(self) -> int:
-        """Drop what is queued but not played; return the position really played."""
+        """Drop what is queued but not played; return the position really played.
+
+        Raises: LineClosed.
+        """
 
     def press(self, digit: str) -> None:
-        """Tell the lobby of a DTMF digit."""
+        """Tell the lobby of a DTMF digit.
+
+        Raises: LineClosed.
+        """
 
 
 class OpenLine(Protocol):

@@ -18,7 +18,14 @@ from signaling.messages import CloseCode
 from signaling.rate_limit import TokenBucket
 from signaling.telephony.bot_dialer import BotDialer, BotUnreachableError
 from signaling.telephony.calls import Socket, text_of
-from signaling.telephony.line import FRAME_MS, AudioLine, LineClosed, LineRefusedError, Samples
+from signaling.telephony.line import (
+    FRAME_MS,
+    AudioLine,
+    LineClosed,
+    LineOverflowError,
+    LineRefusedError,
+    Samples,
+)
 from signaling.telephony.phone import CallRefusedError, PhoneFaultError
 from signaling.telephony.signature import signature_of
 from signaling.telephony.twilio import RATE
@@ -46,8 +53,11 @@ class MirrorLimits:
     marks: int = 1_000
     #: While so much waits to be written no audio is added: a second and a half.
     max_queued_bytes: int = 25_000
-    #: After so long without anything from the line, silence is sent.
+    #: After so long without anything from the line, silence is sent ...
     silence_after_seconds: float = 0.1
+    #: ... but not so soon after sound: a mix goes on for two seconds after the last of it, so what does not come is late, and
+    #: silence in its place would be heard as a gap and leave the bot behind.
+    silence_after_sound_seconds: float = 1.0
 
 
 MIRROR_LIMITS = MirrorLimits()
@@ -102,7 +112,7 @@ class Mirror:
                 self._note_end("the bot closed the connection", failed=False)
             except LineClosed as closed:  # what is queued comes too late
                 self._finish(str(closed), nursery.cancel_scope)
-            except CallRefusedError as refused:
+            except (CallRefusedError, LineOverflowError) as refused:
                 self._note_end(str(refused), failed=True)
                 self.socket.close(CloseCode.POLICY, str(refused))
             nursery.cancel_scope.cancel()
@@ -111,7 +121,8 @@ class Mirror:
 
     async def _speak(self, scope: trio.CancelScope) -> None:
         """Send what the lobby says, or silence, until the line is closed."""
-        due_s = trio.current_time() + self.limits.silence_after_seconds
+        limits = self.limits
+        due_s = trio.current_time() + limits.silence_after_seconds
         while True:
             samples = _SILENCE
             try:
@@ -120,13 +131,15 @@ class Mirror:
             except LineClosed as closed:
                 self._finish(str(closed), scope)
                 return
-            # Silence follows silence at once; after sound it is waited for a little, as sound may be late.
-            due_s = (
-                due_s + _FRAME_SECONDS
-                if waiting.cancelled_caught
-                else trio.current_time() + self.limits.silence_after_seconds
-            )
-            if self.socket.queued_bytes > self.limits.max_queued_bytes:
+            # Silence of ours follows silence of ours at once.
+            if waiting.cancelled_caught:
+                due_s += _FRAME_SECONDS
+            else:
+                patience = (
+                    limits.silence_after_sound_seconds if samples.any() else limits.silence_after_seconds
+                )
+                due_s = trio.current_time() + patience
+            if self.socket.queued_bytes > limits.max_queued_bytes:
                 self.dropped_frames += 1
             else:
                 self.socket.send(self.stream.media(samples))

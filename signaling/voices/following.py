@@ -1,7 +1,7 @@
-"""Hearing one participant, whatever they are heard through at the time: a track, later another, or a mouth.
+"""Hearing one participant, whatever track they are heard through at the time.
 
 Each has an ear of its own, and the timestamps of all make one line. Who is heard through several at once is heard through
-the first: tracks come before mouths.
+the one that began first.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import trio
 
 import relay
-from signaling.voices.lobby_mix import LobbyMix, Voice
+from signaling.voices.lobby_mix import LobbyMix
 from signaling.voices.mix import Ear, HeardFrame
 
 #: Samples of 20 ms at 1 Hz.
@@ -31,7 +31,7 @@ class Follower:
         self._rate = rate
         self._hear = hear
         self._began = trio.current_time()
-        self._voice: Voice | None = None
+        self._voice: relay.Track | None = None
         self._ear: Ear | None = None
         # The timestamp of the ear's beginning, and the next that is free.
         self._offset = self._next = 0
@@ -76,7 +76,7 @@ class Follower:
         self._drop_ear()
         self._scope.cancel()
 
-    def _open(self, voice: Voice) -> None:
+    def _open(self, voice: relay.Track) -> None:
         try:
             self._ear = self._mix.require().open_ear(rate=self._rate, track=voice)
         except relay.LocalProtocolError:

@@ -21,6 +21,8 @@ from signaling.voices.stream import HeardStream
 
 #: Streams and subscriptions asked for; those that subscriptions bring are bounded by themselves.
 MAX_LISTENING = 16
+#: Of these, to speakers: each has many ears.
+MAX_SUBSCRIPTIONS = 2
 
 #: Runs a function in a task of the session's.
 StartSoon = Callable[[Callable[[], Awaitable[None]]], None]
@@ -83,6 +85,11 @@ class Hearing:
         if len(self._mixed) + len(self._followers) + len(self._subscriptions) >= MAX_LISTENING:
             text = f"you listen to {MAX_LISTENING} streams already, which is the limit: end one"
             raise RequestError(ErrorCode.AT_CAPACITY, text)
+        if request.what == "speakers" and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            text = (
+                f"you have {MAX_SUBSCRIPTIONS} subscriptions to speakers already, which is the limit: end one"
+            )
+            raise RequestError(ErrorCode.AT_CAPACITY, text)
         self._mix.require()
         number = self._give_number()
         if request.what == "speakers":
@@ -97,18 +104,19 @@ class Hearing:
         return number
 
     def unlisten(self, number: int) -> None:
-        """End a stream or a subscription; nothing is told.
+        """End a stream or a subscription.
 
         Raises: RequestError ``unknown_stream``.
         """
         subscription = self._subscriptions.pop(number, None)
+        stream = self._streams.get(number)
         if subscription is not None:
             subscription.close("closed")
-        elif number in self._mixed or number in self._followers:
-            self._drop(number)
-        else:
-            text = "you listen to no stream of this number; those of a subscription end with it"
+        elif stream is None:
+            text = "you listen to no stream of this number; it may just have ended"
             raise RequestError(ErrorCode.UNKNOWN_STREAM, text, field="stream")
+        elif not any(each.refuse(stream) for each in self._subscriptions.values()):
+            self._end(number, "closed")
 
     def recapitulate(self) -> tuple[ServerMessage, ...]:
         """Return what a client that comes back has missed: the streams that its subscriptions have brought meanwhile.

@@ -1,12 +1,11 @@
 """The mix of a lobby: who sounds in it, and by what; the mixer itself is made when first somebody needs it.
 
-Until then it is a table. Everybody's voice is in the table: the tracks they publish, and the mouth they speak with as
-samples. Who listens to single voices watches it.
+Until then it is a table. Everybody's voices are in the table: the tracks they publish, that of the mouth they speak with as
+samples among them. Who listens to single voices watches it.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -14,17 +13,14 @@ import relay
 from signaling.messages import ErrorCode
 from signaling.request_error import RequestError
 from signaling.voices.counters import SoundCounters
-from signaling.voices.mix import MixSource, Mouth, OpenMix
-
-#: What somebody is heard through.
-Voice = relay.Track | Mouth
+from signaling.voices.mix import MixSource, OpenMix
 
 
 class Watcher(Protocol):
     """Is told of the voices of a lobby; must not change them while it is."""
 
     def voices_changed(self, participant_id: str) -> None:
-        """Note that this participant is heard through other tracks or mouths than before."""
+        """Note that this participant is heard through other tracks than before."""
 
     def participant_gone(self, participant_id: str) -> None:
         """Note that this participant has left."""
@@ -36,18 +32,6 @@ class Watcher(Protocol):
         """Note that an administrator wants nothing to be heard of this participant."""
 
 
-@dataclass(slots=True)
-class _Voices:
-    """Of one participant."""
-
-    tracks: list[relay.Track] = field(default_factory=list)
-    mouths: list[Mouth] = field(default_factory=list)
-
-    def all(self) -> tuple[Voice, ...]:
-        """Return both, tracks first."""
-        return (*self.tracks, *self.mouths)
-
-
 class LobbyMix:
     """See the module. ``open_mix`` makes the mixer; None: this server has none. ``counters`` are those of all lobbies."""
 
@@ -57,7 +41,7 @@ class LobbyMix:
         self.counters = counters
         self._open_mix = open_mix
         self._mix: MixSource | None = None
-        self._voices: dict[str, _Voices] = {}
+        self._voices: dict[str, list[relay.Track]] = {}
         self._watchers: list[Watcher] = []
 
     def require(self) -> MixSource:
@@ -71,16 +55,15 @@ class LobbyMix:
                 raise RequestError(ErrorCode.UNSUPPORTED, text)
             self._mix = self._open_mix()
             for voices in self._voices.values():
-                for track in voices.tracks:
+                for track in voices:
                     self._add(self._mix, track)
         return self._mix
 
-    def voices_of(self, participant_id: str) -> tuple[Voice, ...]:
-        """Return what this participant is heard through now: tracks, then mouths."""
-        voices = self._voices.get(participant_id)
-        return () if voices is None else voices.all()
+    def voices_of(self, participant_id: str) -> tuple[relay.Track, ...]:
+        """Return what this participant is heard through now, the oldest first."""
+        return tuple(self._voices.get(participant_id, ()))
 
-    def own_voices(self, participant_id: str) -> Callable[[], Iterable[Voice]]:
+    def own_voices(self, participant_id: str) -> Callable[[], Iterable[relay.Track]]:
         """Return what tells the voices of a participant at any time: one is not to hear oneself."""
         return partial(self.voices_of, participant_id)
 
@@ -99,29 +82,21 @@ class LobbyMix:
 
     def add_track(self, participant_id: str, track: relay.Track) -> None:
         """Let a participant be heard through this track too."""
+        # First noted, then heard: the mixer asks at once whose it is, for they are not to hear it.
+        self._voices.setdefault(participant_id, []).append(track)
         if self._mix is not None:
             self._add(self._mix, track)
-        self._voices.setdefault(participant_id, _Voices()).tracks.append(track)
         self._tell_changed(participant_id)
 
     def remove_track(self, participant_id: str, track: relay.Track) -> None:
         """Undo ``add_track``; it need not be there."""
-        voices = self._voices.get(participant_id)
-        if voices is not None and track in voices.tracks:
-            voices.tracks.remove(track)
-            self._tidy(participant_id, voices)
-
-    def add_mouth(self, participant_id: str, mouth: Mouth) -> None:
-        """Let a participant be heard through this mouth too."""
-        self._voices.setdefault(participant_id, _Voices()).mouths.append(mouth)
+        voices = self._voices.get(participant_id, [])
+        if track not in voices:
+            return
+        voices.remove(track)
+        if not voices:
+            del self._voices[participant_id]
         self._tell_changed(participant_id)
-
-    def remove_mouth(self, participant_id: str, mouth: Mouth) -> None:
-        """Undo ``add_mouth``; it need not be there."""
-        voices = self._voices.get(participant_id)
-        if voices is not None and mouth in voices.mouths:
-            voices.mouths.remove(mouth)
-            self._tidy(participant_id, voices)
 
     def note_speaking(self, participant_id: str) -> None:
         """Note that a participant has begun to speak."""
@@ -159,11 +134,6 @@ class LobbyMix:
         # No room, or ended: then it is missing from the mix, as it would be from the audio slots.
         with suppress(relay.RelayError):
             mix.add(track)
-
-    def _tidy(self, participant_id: str, voices: _Voices) -> None:
-        if not voices.all():
-            del self._voices[participant_id]
-        self._tell_changed(participant_id)
 
     def _tell_changed(self, participant_id: str) -> None:
         for watcher in tuple(self._watchers):

@@ -4,12 +4,11 @@ A mix is made for one lobby. Everybody's microphone is added to it; *mouths* put
 it, all of them int16, one channel. Nothing here waits for a client, and no method but those marked ``async`` waits at all.
 All are called in Trio's thread.
 
-What sounds is named by the thing that makes it: a ``relay.Track`` or a ``Mouth`` of the mix. Where one of these is an
-argument, it is ``Any`` here, for the mixer has a class of its own for its mouths.
+What sounds is named by its track, that of a mouth, too.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from numpy import int16
 from numpy.typing import NDArray
@@ -18,8 +17,8 @@ import relay
 
 #: How long the frames of ears are, and the ticks of the mixer.
 FRAME_MS = 20
-#: Returns what is not to be heard: tracks and mouths. Cheap; asked again whenever what there is to hear has changed.
-Without = Callable[[], Iterable[Any]]
+#: Returns what is not to be heard. Cheap; asked again whenever what there is to hear has changed.
+Without = Callable[[], Iterable[relay.Track]]
 
 
 class HeardFrame(Protocol):
@@ -79,7 +78,7 @@ class Mouth(Protocol):
 
     @property
     def track(self) -> relay.Track | None:
-        """What those hear of it who take tracks and audio slots, not the mix; ends with it. None: they do not."""
+        """What those hear of it who take tracks and audio slots, not the mix; ends with it. None: it speaks to one alone."""
 
     @property
     def queued(self) -> int:
@@ -123,15 +122,20 @@ class MixSource(Protocol):
     def add(self, track: relay.Track) -> None:
         """Let a track be heard in the mix until it ends. Muted tracks are silent.
 
-        The track of one of its own mouths is heard already; but it is news for those who do not want to hear it (``Without``).
+        The track of one of its own mouths is heard already; but now it is known whose it is: ``Without`` is asked again.
 
         Raises: relay.RelayError when there is no room, or it has ended.
         """
 
     def open_ear(
-        self, *, rate: int, track: Any = None, without: Without | None = None, listener: str | None = None
+        self,
+        *,
+        rate: int,
+        track: relay.Track | None = None,
+        without: Without | None = None,
+        listener: str | None = None,
     ) -> Ear:
-        """Hear one ``track`` (or mouth) alone, or else everybody but ``without``.
+        """Hear one ``track`` alone, or else everybody but ``without``.
 
         ``listener``: for whom; hears what is said to this participant alone as well.
 

@@ -123,9 +123,14 @@ class Playouts:
     async def clear(self) -> dict[int, float]:
         """End all; return how many ms of each were heard, by number. Takes a tick."""
         played: dict[int, float] = {}
-        for speech in tuple(self._speeches.values()):
+
+        async def clear(speech: Speech) -> None:
             played.update(await speech.clear("cleared"))
-        await trio.lowlevel.checkpoint()
+
+        # All at once: one after the other, the last one would be heard for as many ticks as there are targets.
+        async with trio.open_nursery() as nursery:
+            for speech in self._speeches.values():
+                nursery.start_soon(clear, speech)
         return played
 
     def set_gain(self, gain: float) -> None:

@@ -76,13 +76,15 @@ class Speakers:
         self._sink = sink
         self._start = start
         self._speakers: dict[str, _Speaker] = {}
+        # Whom the client does not want to hear.
+        self._unwanted: set[str] = set()
         mix.require()
         for participant_id in mix.speakers():
             self.update(participant_id)
 
     def update(self, participant_id: str) -> None:
         """Note that this participant may be heard through something else than before, or not any more."""
-        if participant_id == self._listener:
+        if participant_id == self._listener or participant_id in self._unwanted:
             return
         speaker = self._speakers.get(participant_id)
         if speaker is not None and speaker.follower is not None:
@@ -98,7 +100,7 @@ class Speakers:
 
     def note_speaking(self, participant_id: str) -> None:
         """Note that this participant is known to speak: if there is no ear at them, there shall be."""
-        if participant_id == self._listener or participant_id in self._speakers:
+        if participant_id in self._speakers or participant_id in {self._listener, *self._unwanted}:
             return
         if len(self._speakers) >= MAX_SPEAKERS:
             quietest = min(self._speakers, key=lambda each: self._speakers[each].heard_at)
@@ -107,8 +109,18 @@ class Speakers:
             self._drop(quietest, "silent")
         self._follow(participant_id)
 
+    def refuse(self, stream: HeardStream) -> bool:
+        """End this stream and hear its participant no more, as the client wishes; False: the stream is not one of these."""
+        for participant_id, speaker in self._speakers.items():
+            if speaker.stream is stream:
+                self._unwanted.add(participant_id)
+                self._drop(participant_id, "closed")
+                return True
+        return False
+
     def forget(self, participant_id: str) -> None:
         """Note that this participant has left."""
+        self._unwanted.discard(participant_id)
         if participant_id in self._speakers:
             self._drop(participant_id, "left")
 

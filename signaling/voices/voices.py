@@ -143,17 +143,13 @@ class Voices:
 
     def _open_mouth(self, rate: int, target: str | None) -> Mouth:
         mouth = self._mix.require().open_mouth(rate=rate, to=target)
-        if target is not None:
-            return mouth
-        if mouth.track is None:
-            self._mix.add_mouth(self._participant.participant_id, mouth)
-        else:
+        if mouth.track is not None:
             self._lobby.publish(self._participant, mouth.track, source=SOURCE)
         return mouth
 
     def _close_mouth(self, mouth: Mouth) -> None:
         mouth.close()
-        if mouth.track is None:
-            self._mix.remove_mouth(self._participant.participant_id, mouth)
-        elif not self._leaving:  # then the lobby is told that all its tracks are gone
+        if (
+            mouth.track is not None and not self._leaving
+        ):  # else the lobby is told that all its tracks are gone
             self._lobby.unpublish(self._participant, mouth.track.id)

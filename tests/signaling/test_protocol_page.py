@@ -157,7 +157,8 @@ def test_numbers_about_sound_are_those_of_the_code() -> None:
     ):
         assert phrase.format(f"{number:g}") in text, phrase
     assert audio_frames.HEADER.format in text
-    assert (playouts.MAX_FRAME_SECONDS, connection.BAD_FRAMES) == (1, 10)
+    words = (hearing.MAX_SUBSCRIPTIONS, playouts.MAX_FRAME_SECONDS, connection.BAD_FRAMES)
+    assert words == (2, 1, 10)
 
 
 def test_every_message_has_a_handler_and_every_lobby_event_an_announcement() -> None:

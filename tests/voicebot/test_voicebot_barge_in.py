@@ -35,12 +35,12 @@ async def test_who_speaks_long_enough_ducks_the_bot_and_then_clears_it(
         assert not await behind.wait()
         assert (playout.reason, playout.interrupted_by) == ("cleared", ann.participant_id)
         assert (behind.reason, behind.played_ms) == ("cleared", 0)
-        # The frames are those of 1000 to 1280 ms; the bot is heard until the last of them has come.
-        assert playout.played_ms == lobby.heard(bot)[0].played_ms == 1300
-        assert await heard_levels(lobby) == [10_000, round(10_000 * 10 ** (-12 / 20))]
+        # The last frame that counts ends at 1300 ms; the bot hears it then, and is heard until the tick of that moment is over.
+        assert playout.played_ms == lobby.heard(bot)[0].played_ms == 1320
         # What it says next is as loud as ever.
-        await (await bot.play(LOUD[:320], rate=RATE)).wait()
+        assert await (await bot.play(LOUD[:320], rate=RATE)).wait()
         assert set(lobby.heard(bot)[-1].samples) == {10_000}
+        assert await heard_levels(lobby) == [10_000, round(10_000 * 10 ** (-12 / 20))]
 
 
 async def test_who_says_little_only_ducks_the_bot_for_a_while(autojump_clock: trio.testing.MockClock) -> None:
@@ -120,6 +120,26 @@ async def test_only_people_who_hear_it_interrupt(autojump_clock: trio.testing.Mo
             robot.say(tone(440, 0.5))
             await playout.wait()
             assert playout.interrupted is interrupted
+
+
+async def test_bot_with_all_its_subscriptions_is_interrupted_by_the_mix(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with (
+        FakeLobby() as lobby,
+        lobby.bot() as bot,
+        bot.speakers() as first,
+        bot.speakers(rate=8000) as second,
+    ):
+        ann = lobby.add_participant("Ann")
+        playout = await bot.play(LOUD, rate=RATE, interruptible=True)
+        await trio.sleep(1)
+        ann.say(tone(440, 1.0))
+        assert not await playout.wait()
+        assert (playout.reason, playout.interrupted_by) == ("cleared", None)
+        assert (await anext(first)).participant == (await anext(second)).participant == ann.participant_id
+        with pytest.raises(voicebot.ProtocolError, match="at_capacity"):
+            await anext(bot.speakers())
 
 
 async def test_a_playout_that_is_not_interruptible_protects_what_comes_after(

@@ -123,10 +123,31 @@ async def test_speakers_are_told_one_by_one(autojump_clock: trio.testing.MockClo
         ann.say(tone(220, 0.2))
         other = await anext(speakers)
         assert other.participant == ann.participant_id
+        # Ben was heard just before, and so was that Ann said nothing: it begins a little before her first word.
+        frames = [await anext(other)]
+        while not frames[-1].voiced:
+            frames.append(await anext(other))
+        assert 2 <= len(frames) <= 11
+        assert [frame.timestamp for frame in frames] == [320 * number for number in range(len(frames))]
         await trio.sleep(0.1)
         ben.leave()
         assert {frame.participant async for frame in stream} == {ben.participant_id}
         assert (stream.ended, other.ended) == ("left", None)
+
+
+async def test_stream_of_a_speaker_that_was_closed_is_not_brought_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with FakeLobby() as lobby, lobby.bot() as bot, bot.speakers(rate=RATE) as speakers:
+        ann, ben = lobby.add_participant("Ann"), lobby.add_participant("Ben")
+        ann.say(tone(440, 0.2))
+        stream = await anext(speakers)
+        await stream.aclose()
+        await trio.sleep(1)
+        await ann.speak(tone(440, 0.2))
+        ben.say(tone(440, 0.2))
+        assert (await anext(speakers)).participant == ben.participant_id
+        assert bot._listening.stray_frames < 5  # those that were under way
 
 
 async def test_events_chat_and_keys_are_those_of_a_lobby(autojump_clock: trio.testing.MockClock) -> None:

@@ -55,6 +55,7 @@ async def test_stream_is_asked_for_when_it_is_read_and_misses_nothing(
 
     async def serve(visit: Visit) -> None:
         asked.append((await visit.answer(AudioListening(stream=7))).message)
+        await trio.sleep(0.06)
         await visit.send_audio(7, PCM, 160, voiced=True)
         await visit.send_audio(7, PCM, 320, gap=True)
 
@@ -159,8 +160,12 @@ async def test_speakers_bring_a_stream_for_each_and_end_them_with_themselves(
         for stream, participant_id in ((2, "p-8"), (3, "p-9")):
             await visit.send(AudioStreamStarted(subscription=1, stream=stream, participant_id=participant_id))
             await visit.send_audio(stream, PCM)
-        for _ in range(3):
-            unlistened.add((await visit.answer(Ok())).message.stream)
+        unlistened.add((await visit.answer(Ok())).message.stream)
+        for stream in (2, 3):  # those end with it
+            await visit.send_audio(stream, PCM)
+            await visit.send(AudioStreamEnded(stream=stream, reason="closed"))
+        with trio.move_on_after(1):
+            unlistened.add((await visit.receive()).message)
 
     async with connected(serve) as connection:
         async with connection.speakers(rate=8000) as speakers:
@@ -170,14 +175,15 @@ async def test_speakers_bring_a_stream_for_each_and_end_them_with_themselves(
         assert (await anext(streams[0])).participant == "p-8"
         assert [frame for stream in streams async for frame in stream] == []
         assert [each async for each in speakers] == []
-        await trio.sleep(1)
-    assert unlistened == {1, 2, 3}
+        await trio.sleep(2)
+    assert unlistened == {1}
 
 
 async def test_streams_go_on_when_the_session_does(autojump_clock: trio.testing.MockClock) -> None:
     async def first(visit: Visit) -> None:
         await visit.answer(AudioListening(stream=1))
         await visit.answer(AudioListening(stream=2))
+        await trio.sleep(0.02)
         await visit.send_audio(1, PCM)
         await visit.send_audio(2, PCM)
 
@@ -202,7 +208,7 @@ async def test_streams_go_on_when_the_session_does(autojump_clock: trio.testing.
         frame = await anext(mixed)
         assert (frame.timestamp, frame.gap) == (8000, True)
         frame = await anext(other)  # the relay had closed it: it is another one, a second later
-        assert (frame.timestamp, frame.gap) == (8000, True)
+        assert (frame.timestamp, frame.gap) == (8160, True)
 
 
 async def test_streams_are_opened_again_in_a_new_session(autojump_clock: trio.testing.MockClock) -> None:
@@ -211,9 +217,10 @@ async def test_streams_are_opened_again_in_a_new_session(autojump_clock: trio.te
     async def first(visit: Visit) -> None:
         asked.extend([(await visit.answer(AudioListening(stream=stream))).message for stream in (1, 2, 3)])
         await visit.send(AudioStreamStarted(subscription=3, stream=4, participant_id="p-8"))
+        await trio.sleep(0.02)
         for stream in (1, 2, 4):
             await visit.send_audio(stream, PCM)
-        await trio.sleep(9)
+        await trio.sleep(8.98)
 
     async def second(visit: Visit) -> None:
         await visit.refuse_resume()
@@ -327,6 +334,75 @@ async def test_frames_of_no_stream_of_ours_are_declined_once(autojump_clock: tri
     async with connected(serve):
         await trio.sleep(2)
         assert told == [AudioUnlisten(stream=9)]
+
+
+async def test_stream_may_end_with_its_last_frame(autojump_clock: trio.testing.MockClock) -> None:
+    async def serve(visit: Visit) -> None:
+        await visit.answer(AudioListening(stream=1))
+        await visit.send_audio(1, PCM, end=True)
+
+    async with connected(serve) as connection, connection.mixed(rate=8000) as stream:
+        assert [frame.pcm async for frame in stream] == [PCM]
+        assert stream.ended == "ended"
+
+
+async def test_subscription_that_nobody_reads_any_more_is_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    told = trio.Event()
+
+    async def serve(visit: Visit) -> None:
+        await visit.answer(AudioListening(stream=1))
+        await visit.send(AudioStreamStarted(subscription=1, stream=2, participant_id="p-8"))
+        await trio.sleep(1)
+        await visit.send(AudioStreamStarted(subscription=1, stream=3, participant_id="p-9"))
+        assert (await visit.answer(Ok())).message == AudioUnlisten(stream=1)
+        await visit.send(AudioStreamStarted(subscription=1, stream=4, participant_id="p-7"))
+        await visit.send_audio(4, PCM)
+        told.set()
+
+    async with connected(serve) as connection:
+        async for stream in connection.speakers(rate=8000):
+            assert stream.participant == "p-8"
+            break
+        gc.collect()
+        await told.wait()
+        await trio.sleep(1)
+        assert stream.ended == "closed"
+
+
+async def test_stream_that_was_closed_before_it_was_read_is_not_asked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def serve(_visit: Visit) -> None:
+        pass
+
+    async with connected(serve) as connection:
+        stream = connection.mixed()
+        await stream.aclose()
+        assert [frame async for frame in stream] == []
+        speakers = connection.speakers()
+        await speakers.aclose()
+        assert [each async for each in speakers] == []
+
+
+async def test_opening_that_takes_too_long_fails_and_is_undone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    told = trio.Event()
+
+    async def serve(visit: Visit) -> None:
+        asked = await visit.receive()
+        await trio.sleep(11)
+        await visit.send(AudioListening(stream=1), asked.id)
+        await visit.send_audio(1, PCM)
+        assert (await visit.answer(Ok())).message == AudioUnlisten(stream=1)
+        told.set()
+
+    async with connected(serve) as connection:
+        with pytest.raises(voicebot.RequestTimeoutError):
+            await anext(connection.mixed())
+        await told.wait()
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,14 @@ from signaling.messages import (
     Ok,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
     Press,
+    decode_audio_frame_untrusted,
+    decode_client,
 )
-from voicebot.audio.gain import PlayGain
 
 URL = "ws://relay.example/ws"
 STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=4)
@@ -164,6 +166,72 @@ async def test_no_more_than_ten_seconds_are_under_way(autojump_clock: trio.testi
         playout = await connection.play(synthesize(), rate=RATE)
         assert await playout.wait_started()
         assert await playout.wait()
+
+
+async def test_playouts_that_wait_keep_less_under_way_until_it_is_their_turn(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    sent = {4: 0.0, 5: 0.0, 6: 0.0}
+
+    async def serve(visit: Visit) -> None:
+        await take_all(visit)
+        assert sent == {4: 10_000, 5: 2000, 6: 10_000}
+        await visit.send(progress(4, 30_000, "done"))
+        await take_all(visit)
+        assert sent == {4: 10_000, 5: 10_000, 6: 10_000}
+
+    async def take_all(visit: Visit) -> None:
+        numbers = iter(sent)
+        with trio.move_on_after(2):
+            while True:
+                message = await visit.websocket.get_message()
+                if isinstance(message, bytes):
+                    frame = decode_audio_frame_untrusted(message)
+                    sent[frame.stream] += frame.samples / 8
+                else:
+                    await visit.send(PlayOpened(stream=next(numbers)), decode_client(message).id)
+
+    async with connected(serve) as connection:
+        for to in (None, None, "p-9"):
+            await connection.play(SECOND * 30, rate=RATE, to=to)
+        await trio.sleep(5)
+
+
+async def test_frames_are_not_sent_faster_than_the_relay_takes_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    times = []
+
+    async def serve(visit: Visit) -> None:
+        await visit.answer(PlayOpened(stream=4))
+        while not (await visit.receive_audio()).end:
+            times.append(trio.current_time())
+        await visit.send(progress(4, 10_000, "done"))
+
+    async with connected(serve) as connection:
+        pieces = [SECOND[:320]] * 499  # of 20 ms each
+        await (await connection.play(pieces, rate=RATE)).wait()
+        assert len(times) == 499
+        for first in range(0, 499, 50):
+            for last in range(first, 499, 50):
+                assert last - first <= 200 + 150 * (times[last] - times[first]) + 1
+        assert times[-1] - times[0] == pytest.approx(2, abs=0.05)
+
+
+async def test_connection_that_an_iterable_loses_is_not_ours(autojump_clock: trio.testing.MockClock) -> None:
+    async def from_elsewhere() -> AsyncIterator[bytes]:
+        yield SECOND
+        raise voicebot.ConnectionLostError("that of the speech service")
+
+    async def serve(visit: Visit) -> None:
+        await visit.answer(PlayOpened(stream=4))
+        await visit.receive_sound(4)
+        await visit.send(progress(4, 1000, "done"))
+
+    async with connected(serve) as connection:
+        playout = await connection.play(from_elsewhere(), rate=RATE)
+        with pytest.raises(voicebot.PlayoutError, match="that of the speech service"):
+            await playout.wait()
 
 
 @pytest.mark.parametrize(
@@ -378,6 +446,11 @@ async def test_playouts_end_with_the_scope_of_the_connection(autojump_clock: tri
         assert not playout.done
     assert not await playout.wait()
     assert playout.reason == "lost"
+    with pytest.raises(voicebot.ConnectionLostError, match="closed by this client"):
+        await connection.play(SECOND, rate=RATE)
+    for reader in (connection.mixed(), connection.speakers()):
+        with pytest.raises(voicebot.ConnectionLostError, match="closed by this client"):
+            await anext(reader)
 
 
 async def test_garbage_during_a_playout_does_not_end_it(autojump_clock: trio.testing.MockClock) -> None:
@@ -398,17 +471,37 @@ async def test_gain_is_asked_for_until_the_relay_says_that_it_has_none(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async def serve(visit: Visit) -> None:
-        for reply in (Ok(), ErrorReply(code="unknown_type", error="no message has the type 'play_gain'")):
-            message = await visit.websocket.get_message()
-            assert f'"{PlayGain.type}"' in message
-            await visit.send(reply, int(message.rpartition(":")[2].rstrip("}")))
-        await visit.answer(Ok())
+        assert (await visit.answer(Ok())).message == PlayGain(gain_db=-6)
+        await visit.answer(ErrorReply(code="rate_limited", error="too many"))
+        await visit.answer(ErrorReply(code="unknown_type", error="no message has the type 'play_gain'"))
+        assert (await visit.answer(Ok())).message == Press(digit="#")
 
     async with connected(serve) as connection:
         assert await connection.set_gain(-6)
+        with pytest.raises(voicebot.ProtocolError, match="rate_limited"):
+            await connection.set_gain(-6)
         assert not await connection.set_gain(-6)
         assert not await connection.set_gain(-6)
-        assert await connection.press("#") == Ok()
+        with pytest.raises(ValueError, match="gain_db"):
+            await connection.set_gain(20)
+        await connection.press("#")
+
+
+async def test_new_session_is_told_the_gain(autojump_clock: trio.testing.MockClock) -> None:
+    told = trio.Event()
+
+    async def first(visit: Visit) -> None:
+        await visit.answer(Ok())
+
+    async def second(visit: Visit) -> None:
+        await visit.refuse_resume()
+        await visit.admit(snapshot(participant_id="p-2"))
+        assert (await visit.answer(Ok())).message == PlayGain(gain_db=-6)
+        told.set()
+
+    async with connected(first, second) as connection:
+        assert await connection.set_gain(-6)
+        await told.wait()
 
 
 async def test_press_and_clear_are_requests(autojump_clock: trio.testing.MockClock) -> None:

@@ -26,6 +26,9 @@ class BargeIn:
 
     ``predicate`` has the last word: it is asked, once ``min_ms`` are full and with each frame after that, with all frames of what they have said
     so far, and may be a coroutine function. Only when it returns True the bot is interrupted ("mhm" is none, for instance).
+
+    To know who speaks takes one of the two subscriptions to speakers that the relay allows a bot (``Connection.speakers``). A bot that has two of
+    its own is interrupted by the mix of all, bots included, and is not told by whom.
     """
 
     min_ms: float = 300

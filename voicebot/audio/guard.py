@@ -11,7 +11,7 @@ from voicebot.audio.listening import Listening
 from voicebot.audio.playing import Playing
 from voicebot.audio.playout import Playout
 from voicebot.audio.stream import AudioStream
-from voicebot.errors import VoicebotError
+from voicebot.errors import ProtocolError, VoicebotError
 
 
 class Guard:
@@ -26,7 +26,7 @@ class Guard:
         self._is_bot = is_bot
         self._terms: dict[Playout, BargeIn] = {}
         #: By participant: the playout they speak over, and what they say.
-        self._speech: dict[str, tuple[Playout, Speech]] = {}
+        self._speech: dict[str | None, tuple[Playout, Speech]] = {}
         self._ducked = False
         self._running = False
         #: What predicates raised; each counts as False.
@@ -41,13 +41,21 @@ class Guard:
             self._running = True
             self._tasks.start_soon(self._run)
 
+    async def settle(self) -> None:
+        """Be as loud as ever before something is begun, should somebody just have interrupted."""
+        if all(playout.done for playout in self._terms):
+            await self._rise()
+
     async def _run(self) -> None:
         try:
             while self._terms:
+                rate = next(iter(self._terms.values())).rate
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen, nursery)
+                    nursery.start_soon(self._listen, nursery, rate)
                     while self._terms:
-                        playout = next(iter(self._terms))
+                        playout, terms = next(iter(self._terms.items()))
+                        if terms.rate != rate:
+                            break
                         await playout.wait_over()
                         del self._terms[playout]
                         self._forget_speech(playout)
@@ -56,17 +64,18 @@ class Guard:
         finally:
             self._running = False
 
-    async def _listen(self, nursery: trio.Nursery) -> None:
-        rate = next(iter(self._terms.values())).rate
+    async def _listen(self, nursery: trio.Nursery, rate: int) -> None:
         try:
             async with self._listening.speakers(rate=rate, frame_ms=20) as speakers:
                 async for stream in speakers:
                     nursery.start_soon(self._hear_stream, stream)
+        except ProtocolError:
+            # The bot has as many subscriptions as it may. Then it cannot be told who it is that speaks, but that somebody does.
+            await self._hear_stream(self._listening.mixed(rate=rate, frame_ms=20))
         except VoicebotError:
-            return  # it cannot be heard who interrupts: the playout goes on, and is told how the connection does
+            return  # the playout goes on, and is told how the connection does
 
     async def _hear_stream(self, stream: AudioStream) -> None:
-        assert stream.participant is not None
         try:
             async for frame in stream:
                 await self._hear(stream.participant, frame)
@@ -75,7 +84,7 @@ class Guard:
         finally:
             self._speech.pop(stream.participant, None)
 
-    async def _hear(self, participant: str, frame: AudioFrame) -> None:
+    async def _hear(self, participant: str | None, frame: AudioFrame) -> None:
         playout = self._spoken_over(participant)
         if playout is None:
             self._speech.pop(participant, None)
@@ -102,14 +111,15 @@ class Guard:
             except VoicebotError:
                 return
 
-    def _spoken_over(self, participant: str) -> Playout | None:
-        """Return what this participant may interrupt by speaking now."""
+    def _spoken_over(self, participant: str | None) -> Playout | None:
+        """Return what this participant may interrupt by speaking now; None: somebody."""
         for playout in self._playing.playouts:
             if playout.started and playout.to in {None, participant}:
                 terms = self._terms.get(playout)
                 if terms is None or playout.played_ms < terms.after_ms:
                     return None
-                return playout if terms.by_bots or not self._is_bot(participant) else None
+                is_bot = participant is not None and self._is_bot(participant)
+                return None if is_bot and not terms.by_bots else playout
         return None
 
     async def _is_interruption(self, terms: BargeIn, speech: Speech) -> bool:

@@ -98,7 +98,7 @@ class Listening:
         if isinstance(message, AudioStreamStarted):
             arrivals = self._subscriptions.get(message.subscription)
             if arrivals is None or arrivals.abandoned:
-                self._unlisten(message.stream)
+                self._unwanted.add(message.stream)
                 if arrivals is not None:
                     self._close(arrivals)
             else:
@@ -126,6 +126,7 @@ class Listening:
             if unknown and number in streams:
                 self._unlisten(number)
             if unknown or number not in streams:
+                self._end_children(arrivals, LOST)
                 self._lose(arrivals)
 
     def renewed(self) -> None:
@@ -216,13 +217,17 @@ class Listening:
 
     def _close(self, reader: Source | Arrivals) -> None:
         """End a stream, or a subscription and its streams, by the reader's will."""
-        numbers = list(self._forget(reader, CLOSED))
+        numbers = self._forget(reader, CLOSED)
         if isinstance(reader, Arrivals):
-            for child, parent in list(self._children.items()):
-                if parent is reader:
-                    numbers += self._forget(child, CLOSED)
+            self._end_children(reader, CLOSED)
         for number in numbers:
             self._unlisten(number)
+
+    def _end_children(self, arrivals: Arrivals, reason: str) -> None:
+        """End the streams that a subscription has brought, and which end with it at the relay."""
+        for child, parent in list(self._children.items()):
+            if parent is arrivals:
+                self._unwanted.update(self._forget(child, reason))
 
     def _lose(self, reader: Source | Arrivals) -> None:
         """A stream is gone at the relay: ask for it again, unless it came of a subscription, which brings another."""

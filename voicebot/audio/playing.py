@@ -7,6 +7,7 @@ order of messages is done in ``receive``, ``resumed`` and ``renewed``, which the
 from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -14,6 +15,7 @@ from signaling.messages import (
     ErrorCode,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
@@ -22,14 +24,18 @@ from signaling.messages import (
 )
 from voicebot.audio.carrier import AudioCarrier
 from voicebot.audio.frame import BYTES_A_SAMPLE
-from voicebot.audio.gain import PlayGain
 from voicebot.audio.pcm import Sound, check_even, is_whole, relay_pieces_of, relay_rate, to_pcm
 from voicebot.audio.playout import CLEARED, DONE, FAILED, LOST, Playout, PlayoutEnded, PlayoutError
 from voicebot.errors import ConnectionLostError, ProtocolError, VoicebotError
 
-#: What a playout may have under way and not heard yet. The relay refuses more than 60 s; 10 s outlast any stall of a network
-#: that is worth being called one.
+#: What the playout that is heard may have under way and not heard yet. The relay refuses more than 60 s of one, and 120 s of all; 10 s
+#: outlast any stall of a network that is worth being called one.
 AHEAD_MS = 10_000
+#: The same of those that wait behind it.
+WAITING_AHEAD_MS = 2_000
+#: Frames a second, and at once after a while without any. The relay takes 200, and 400 at once; some are on their way when it counts.
+FRAMES_A_SECOND = 150
+FRAME_BURST = 200
 
 
 @dataclass(eq=False)
@@ -62,7 +68,11 @@ class Playing:
         #: In the order of beginning.
         self._jobs: list[_Job] = []
         self._numbered: dict[int, _Job] = {}
+        self._closed: VoicebotError | None = None
         self._knows_gain = True
+        self._gain_db = 0.0
+        #: Until when the frames that were sent would have taken, had they been sent evenly; by trio's clock.
+        self._paid_until_s = float("-inf")
 
     @property
     def numbers(self) -> Collection[int]:
@@ -80,6 +90,8 @@ class Playing:
             sound = to_pcm(sound)  # type: ignore[arg-type] # as `is_whole` has seen
             check_even(len(sound))
         message = PlayOpen.model_validate({"rate": relay_rate(rate), "to": to})
+        if self._closed is not None:
+            raise self._closed
         job = _Job(Playout(rate, to, message.rate), sound)
         self._jobs.append(job)
         # In a task of its own: a request whose sender is cancelled takes effect all the same, and must be undone.
@@ -110,6 +122,7 @@ class Playing:
     async def set_gain(self, gain_db: float) -> bool:
         """See ``Connection.set_gain``."""
         message = PlayGain(gain_db=gain_db)
+        self._gain_db = gain_db
         if self._knows_gain:
             try:
                 await self._carrier.request(message)
@@ -139,14 +152,23 @@ class Playing:
                 self._end(job, LOST)
 
     def renewed(self) -> None:
-        """The session is a new one: what was under way is over."""
+        """The session is a new one: what was under way is over, and the relay does not know how loud we are."""
         for job in list(self._numbered.values()):
             self._end(job, LOST)
+        if self._gain_db:
+            self._tasks.start_soon(self._restore_gain)
 
-    def close(self) -> None:
-        """The connection is lost for good."""
+    def close(self, error: VoicebotError) -> None:
+        """The connection is lost for good: what is begun from now on fails with this error."""
+        self._closed = error
         for job in list(self._jobs):
             self._end(job, LOST)
+
+    async def _restore_gain(self) -> None:
+        try:
+            await self.set_gain(self._gain_db)
+        except VoicebotError:
+            return  # lost again: that session does not know, either, and the next is told
 
     async def _run(self, job: _Job, message: PlayOpen) -> None:
         def adopt(reply: ServerMessage) -> None:
@@ -176,12 +198,12 @@ class Playing:
         try:
             async with aclosing(relay_pieces_of(job.sound, playout.rate)) as pieces:
                 async for piece in pieces:
-                    await playout.wait_ahead(AHEAD_MS)
+                    await playout.wait_ahead(partial(self._ahead_ms, job))
                     await self._send(job, piece)
-        except ConnectionLostError:
+        except ConnectionLostError as error:
             if self._carrier.ended:
                 raise
-            self._fail(job, ConnectionLostError("the sound's own connection was lost"))
+            self._fail(job, error)  # of the iterable, which comes from a connection of its own
         except Exception as error:  # noqa: BLE001 - the caller's iterable: its faults are told to who waits for the playout
             self._fail(job, error)
         await self._send(job, b"", end=True)
@@ -192,10 +214,20 @@ class Playing:
         job.fault = PlayoutError(f"the sound could not be read to its end: {type(error).__name__}: {error}")
         job.fault.__cause__ = error
 
+    def _ahead_ms(self, job: _Job) -> float:
+        first = next((each for each in self._jobs if each.playout.to == job.playout.to), None)
+        return AHEAD_MS if first is job else WAITING_AHEAD_MS
+
     async def _send(self, job: _Job, pcm: bytes, *, end: bool = False) -> None:
         assert job.number is not None
         playout = job.playout
         frame = encode_audio_frame(job.number, pcm, timestamp=playout.sent_samples, end=end)
+        now_s = trio.current_time()
+        self._paid_until_s = (
+            max(self._paid_until_s, now_s - FRAME_BURST / FRAMES_A_SECOND) + 1 / FRAMES_A_SECOND
+        )
+        if self._paid_until_s > now_s:
+            await trio.sleep_until(self._paid_until_s)
         while True:
             try:
                 await self._carrier.send_audio(frame)
@@ -225,6 +257,8 @@ class Playing:
         if job not in self._jobs:
             return
         self._jobs.remove(job)
+        for each in self._jobs:
+            each.playout.notify()  # one may be the first now
         if job.number is not None:
             self._numbered.pop(job.number, None)
         job.feeding.cancel()

@@ -1,5 +1,6 @@
 """``Playout``: something that is being said, and how much of it has been heard."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -96,9 +97,9 @@ class Playout:
             await self._moved.wait()
         return self.started
 
-    async def wait_ahead(self, limit_ms: float) -> None:
+    async def wait_ahead(self, limit_ms: Callable[[], float]) -> None:
         """Wait until less than that much of what was sent has not been heard yet, or it is over."""
-        while self.sent_ms - self.played_ms >= limit_ms and self.reason is None:
+        while self.sent_ms - self.played_ms >= limit_ms() and self.reason is None:
             await self._moved.wait()
 
     # What the connection says of it.
@@ -114,7 +115,7 @@ class Playout:
     def note_played(self, played_ms: float) -> None:
         """So much has been heard in all."""
         self.played_ms = max(self.played_ms, played_ms)
-        self._notify()
+        self.notify()
 
     def note_end(self, reason: str, error: VoicebotError | None = None) -> bool:
         """It is over; only the first end counts, and returns True."""
@@ -122,9 +123,10 @@ class Playout:
             return False
         self.reason = reason
         self.error = error
-        self._notify()
+        self.notify()
         return True
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Let those who wait look again."""
         self._moved.set()
         self._moved = trio.Event()

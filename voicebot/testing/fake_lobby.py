@@ -4,11 +4,12 @@ Bots connect with the client library itself, over streams in memory, to a small 
 with the same code there. What a relay does beyond that (WebRTC, codecs, tokens, limits, resuming sessions) is not here.
 
 The mix goes in ticks of 20 ms by trio's clock. With a ``trio.testing.MockClock`` that jumps (pytest-trio's ``autojump_clock``) a
-minute takes about a second, and what is heard when is exact and always the same: all that happens at one moment happens before that
+minute takes a few seconds, and what is heard when is exact and always the same: all that happens at one moment happens before that
 moment's tick.
 """
 
 import math
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,7 @@ from voicebot.bot import Assignment, Bot
 from voicebot.connection import Connection
 from voicebot.nursery import open_bare_nursery
 from voicebot.opening import connect
+from voicebot.testing.fake_ears import Tick
 from voicebot.testing.fake_session import FakeSession
 from voicebot.testing.fake_voices import TICK_MS, FakeVoice, Heard
 from voicebot.testing.sounds import MIX_RATE, VOICED_DBOV, change_rate, level_dbov, to_samples
@@ -53,6 +55,7 @@ _OPENED = datetime(2026, 1, 1, tzinfo=UTC)
 _SILENT_TICKS = 2000 // TICK_MS
 #: So long after their last voiced frame somebody has stopped speaking.
 _HANGOVER_TICKS = 300 // TICK_MS
+_PRELUDE_TICKS = 200 // TICK_MS
 #: After the moment itself: two floats that mean the same moment may differ by less than this.
 _AFTER_S = 1e-6
 
@@ -148,6 +151,8 @@ class FakeLobby:
         self._ticks = 0
         self._silent_ticks = _SILENT_TICKS
         self._unvoiced_ticks: dict[str, int] = {}
+        #: What was to be heard just now: a stream of somebody who begins to speak begins a little before, as the relay does it.
+        self._prelude: deque[Tick] = deque(maxlen=_PRELUDE_TICKS)
         self._woken = trio.Event()
         self._ticked = trio.Event()
         self._scope = open_bare_nursery()
@@ -335,9 +340,14 @@ class FakeLobby:
         self._silent_ticks = 0 if any(said.values()) else self._silent_ticks + 1
         for participant_id, frames in said.items():
             self._note_speaking(participant_id, level_dbov(frames[None]) if None in frames else SILENCE_DBOV)
+        silent = self._silent_ticks > _SILENT_TICKS
         for session in self._sessions:
             if session.participant_id is not None:
-                session.hear_tick(said, silent=self._silent_ticks > _SILENT_TICKS)
+                session.hear_tick(said, silent=silent, prelude=self._prelude)
+        if silent:
+            self._prelude.clear()
+        else:
+            self._prelude.append(said)
 
     def _skip_ticks(self) -> None:
         """Let the time pass in which nothing was to be heard."""
@@ -345,6 +355,7 @@ class FakeLobby:
         skipped = now - self._ticks
         if skipped > 0:
             self._ticks = now
+            self._prelude.clear()
             for session in self._sessions:
                 session.skip_ticks(skipped)
 

@@ -1,6 +1,6 @@
 """One bot's connection to a fake lobby, as a relay sees it: a WebSocket over an in-memory stream, and what its requests do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,6 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from signaling.messages import (
-    CLIENT_MESSAGES,
     AudioFrameError,
     AudioListen,
     AudioListening,
@@ -33,6 +32,7 @@ from signaling.messages import (
     Ping,
     PlayClear,
     PlayCleared,
+    PlayGain,
     PlayOpen,
     PlayOpened,
     PlayProgress,
@@ -45,7 +45,6 @@ from signaling.messages import (
     decode_client,
     encode_server,
 )
-from voicebot.audio.gain import PlayGain
 from voicebot.testing.fake_ears import FakeEar, Tick
 from voicebot.testing.fake_voices import TICK_MS, FakePlayout, FakeVoice
 from voicebot.testing.sounds import VOICED_DBOV, level_dbov
@@ -53,7 +52,8 @@ from voicebot.testing.sounds import VOICED_DBOV, level_dbov
 if TYPE_CHECKING:
     from voicebot.testing.fake_lobby import FakeLobby
 
-_REQUESTS: dict[str, type[ClientMessage]] = {**CLIENT_MESSAGES, PlayGain.type: PlayGain}
+#: As the relay has it.
+MAX_SUBSCRIPTIONS = 2
 #: How often a bot is told how much was heard.
 _TICKS_A_REPORT = 100 // TICK_MS
 
@@ -80,6 +80,8 @@ class FakeSession:
         #: Whom a subscription has brought: subscription and participant -> stream.
         self._brought: dict[tuple[int, str], int] = {}
         self._ticks = 0
+        #: What was heard in this tick, and can be told at its end.
+        self._heard: list[str | bytes] = []
         self.participant_id: str | None = None
         #: What the bot plays; of the former stay in a lobby, too.
         self.voice: FakeVoice | None = None
@@ -106,6 +108,7 @@ class FakeSession:
             self._ears.clear()
             self._subscriptions.clear()
             self._brought.clear()
+            self._heard.clear()
             participant_id, self.participant_id = self.participant_id, None
             self._lobby.remove(participant_id, reason)
 
@@ -120,20 +123,23 @@ class FakeSession:
             for playout in self.voice.clear_playouts(participant_id, all_of_them=False):
                 self._report(playout, "cleared", "left")
 
-    def hear_tick(self, tick: Tick, *, silent: bool) -> None:
-        """Hear what all have said in 20 ms; when nobody has said anything for long, nothing is sent."""
+    def hear_tick(self, tick: Tick, *, silent: bool, prelude: Iterable[Tick]) -> None:
+        """Hear what all say in the 20 ms that begin now; when nobody has said anything for long, nothing is sent.
+
+        ``prelude``: what they said just before.
+        """
         for participant_id, frames in tick.items():
             if participant_id != self.participant_id:
                 audible = [frames[to] for to in (None, self.participant_id) if to in frames]
                 if any(level_dbov(each) <= VOICED_DBOV for each in audible):
-                    self._bring(participant_id)
+                    self._bring(participant_id, prelude)
         for ear in self._ears.values():
             if silent:
                 ear.skip_ticks(1)
             else:
                 frame = ear.hear_tick(tick)
                 if frame is not None:
-                    self._put(frame)
+                    self._heard.append(frame)
 
     def skip_ticks(self, ticks: int) -> None:
         """Let so many times 20 ms of silence pass of which nothing is sent."""
@@ -141,7 +147,10 @@ class FakeSession:
             ear.skip_ticks(ticks)
 
     def account(self) -> None:
-        """Tell the bot what was heard until now."""
+        """Tell the bot what it and others have heard until now."""
+        heard, self._heard = self._heard, []
+        for frame in heard:
+            self._put(frame)
         if self.voice is None:
             return
         for playout in self.voice.finish_playouts():
@@ -159,7 +168,7 @@ class FakeSession:
             self._take_audio(message)
             return
         try:
-            frame = decode_client(message, _REQUESTS)
+            frame = decode_client(message)
             reply = self._do(frame.message)
         except MessageError as error:
             self.send(ErrorReply(code=error.code, error=str(error), field=error.field), error.re)
@@ -216,6 +225,9 @@ class FakeSession:
         assert self.participant_id is not None
         number = next(self._numbers)
         if message.what == "speakers":
+            if len(self._subscriptions) == MAX_SUBSCRIPTIONS:
+                text = f"{MAX_SUBSCRIPTIONS} subscriptions to speakers are the limit"
+                raise _RefusedError(ErrorCode.AT_CAPACITY, text)
             self._subscriptions[number] = message
         else:
             whom = message.participant_id
@@ -225,14 +237,16 @@ class FakeSession:
         return AudioListening(stream=number)
 
     def _unlisten(self, message: AudioUnlisten) -> ServerMessage:
-        for key, number in list(self._brought.items()):
-            if message.stream in {key[0], number}:
-                self._ears.pop(number, None)
-                if message.stream == key[0]:
-                    del self._brought[key]
-        found = self._subscriptions.pop(message.stream, None) or self._ears.pop(message.stream, None)
-        if found is None:
+        brought = {key: number for key, number in self._brought.items() if key[0] == message.stream}
+        if self._subscriptions.pop(message.stream, None) is not None:
+            for key, number in brought.items():
+                del self._brought[key]
+                if self._ears.pop(number, None) is not None:
+                    self.send(AudioStreamEnded(stream=number, reason="closed"))
+        elif self._ears.pop(message.stream, None) is None:
             raise _RefusedError(ErrorCode.UNKNOWN_STREAM, f"no stream has the number {message.stream}")
+        else:
+            self.send(AudioStreamEnded(stream=message.stream, reason="closed"))
         return Ok()
 
     def _play_open(self, message: PlayOpen) -> ServerMessage:
@@ -274,23 +288,25 @@ class FakeSession:
             self._report(playout, "cleared", reason)
         return cleared
 
-    def _bring(self, participant_id: str) -> None:
+    def _bring(self, participant_id: str, prelude: Iterable[Tick]) -> None:
         """Let those who wait for speakers have a stream of this one, if they have none."""
         for subscription, message in self._subscriptions.items():
             if (subscription, participant_id) not in self._brought:
                 number = self._brought[subscription, participant_id] = next(self._numbers)
-                self._open_ear(number, participant_id, message)
-                self.send(
-                    AudioStreamStarted(
-                        subscription=subscription, stream=number, participant_id=participant_id
-                    )
+                ear = self._open_ear(number, participant_id, message)
+                started = AudioStreamStarted(
+                    subscription=subscription, stream=number, participant_id=participant_id
                 )
+                self._heard.append(encode_server(started))
+                earlier = [ear.hear_tick(each) for each in prelude]
+                self._heard += [frame for frame in earlier if frame is not None]
 
-    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> None:
+    def _open_ear(self, number: int, participant_id: str | None, message: AudioListen) -> FakeEar:
         assert self.participant_id is not None
-        self._ears[number] = FakeEar(
+        ear = self._ears[number] = FakeEar(
             number, self.participant_id, participant_id, rate=message.rate, frame_ms=message.frame_ms
         )
+        return ear
 
     def _report(self, playout: FakePlayout, state: Any, reason: str | None) -> None:
         self.send(

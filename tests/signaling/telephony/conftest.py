@@ -3,7 +3,13 @@
 import sys
 from pathlib import Path
 
-for folder in ("signaling", "signaling/outbound", "signaling/bots", "signaling/telephony"):
+for folder in (
+    "signaling",
+    "signaling/outbound",
+    "signaling/bots",
+    "signaling/telephony",
+    "signaling/voices",
+):
     path = str(Path(__file__).parents[2] / folder)
     if path not in sys.path:
         sys.path.append(path)

@@ -178,12 +178,26 @@ async def test_silence_is_sent_while_the_lobby_sleeps_at_the_pace_of_speech(auto
         for _ in range(10):
             mirrored.line.say(tone(160))
             await trio.sleep(0.02)
+        for _ in range(100):
+            mirrored.line.say(np.zeros(160, np.int16))
+            await trio.sleep(0.02)
         await trio.sleep(10)
         sent = mirrored.socket.events("media")
-        # Ten pieces of sound, then nothing for the 100 ms in which sound may be late, then one every 20 ms.
+        # As they come, then nothing for the 100 ms in which the next may be late, then one every 20 ms.
         assert len(sent) == pytest.approx((trio.current_time() - began) / 0.02, abs=6)
         assert base64.b64decode(sent[-1]["media"]["payload"]) == b"\xff" * 160
         assert [int(each["media"]["chunk"]) for each in sent] == list(range(1, len(sent) + 1))
+        nursery.cancel_scope.cancel()
+
+
+async def test_sound_that_is_late_is_waited_for_and_nothing_is_put_in_between(autojump_clock) -> None:
+    async with trio.open_nursery() as nursery:
+        mirrored = Mirrored(nursery)
+        for pause in (0.02, 0.5, 0.9, 0.02):
+            mirrored.line.say(tone(160))
+            await trio.sleep(pause)
+        sent = [base64.b64decode(each["media"]["payload"]) for each in mirrored.socket.events("media")]
+        assert sent == [encode_mulaw(tone(160))] * 4
         nursery.cancel_scope.cancel()
 
 

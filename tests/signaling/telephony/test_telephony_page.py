@@ -11,6 +11,7 @@ from signaling.telephony.bot_dialer import RETRIES
 from signaling.telephony.bot_socket import LIMITS
 from signaling.telephony.bots import CONFIG_SCHEMA, NAME
 from signaling.telephony.calls import CALL_LIMITS
+from signaling.telephony.line_speech import MAX_WAITING_SECONDS
 from signaling.telephony.mirror import MIRROR_LIMITS
 from signaling.telephony.playout_watch import BEHIND_SECONDS
 
@@ -51,6 +52,7 @@ def test_the_page_tells_the_limits() -> None:
     assert (RETRIES.attempts, "is tried three times" in TEXT) == (3, True)
     assert CALL_LIMITS.fault_burst == MIRROR_LIMITS.fault_burst == 20
     assert "twenty are put up with" in TEXT
+    assert f"{MAX_WAITING_SECONDS} s may wait to be played" in TEXT
 
 
 def test_the_page_tells_the_close_codes() -> None:

@@ -61,6 +61,7 @@ class FakeEar:
         self.listener = listener
         self.dropped = 0
         self.closed = False
+        self._unheard: tuple[object, ...] = ()
         self._ticks = 0
         self._lost = False
         self._heard: list[FakeFrame] = []
@@ -69,7 +70,11 @@ class FakeEar:
     def hears(self, voice: object) -> bool:
         if self.alone is not None:
             return voice is self.alone
-        return self.without is None or voice not in tuple(self.without())
+        return voice not in self._unheard
+
+    def settle(self) -> None:
+        """Find out who is not to be heard: when voices come and go, and at no other time."""
+        self._unheard = () if self.without is None else tuple(self.without())
 
     def sound(self, level: int, *, skip: int = 0) -> None:
         """Hear a frame; 0: silence. ``skip``: so many before it could not be heard, for all were silent."""
@@ -176,6 +181,8 @@ class FakeMouth:
 
     def close(self) -> None:
         self.closed = True
+        if self.track is not None:
+            self.track.closed = True
         self._waiting = self._waiting[:0]
         self._tell()
 
@@ -210,9 +217,9 @@ class FakeSource:
 
 
 class FakeMix:
-    """Has so many ears and mouths, if that is said. ``publishes``: its mouths have tracks."""
+    """Has so many ears and mouths, if that is said."""
 
-    def __init__(self, *, max_ears: int = 1000, max_mouths: int = 1000, publishes: bool = False) -> None:
+    def __init__(self, *, max_ears: int = 1000, max_mouths: int = 1000) -> None:
         self.tracks: list[object] = []
         self.ears: list[FakeEar] = []
         self.mouths: list[FakeMouth] = []
@@ -220,7 +227,6 @@ class FakeMix:
         self.closed = False
         self.max_ears = max_ears
         self.max_mouths = max_mouths
-        self._publishes = publishes
         self._ticks = 0
 
     @property
@@ -232,7 +238,9 @@ class FakeMix:
         return [each for each in self.mouths if not each.closed]
 
     def add(self, track: object) -> None:
-        self.tracks.append(track)
+        if not any(mouth.track is track for mouth in self.mouths):
+            self.tracks.append(track)
+        self._settle()
 
     def open_ear(
         self,
@@ -247,6 +255,7 @@ class FakeMix:
         if getattr(track, "closed", False):
             raise relay.LocalProtocolError("it has ended")
         self.ears.append(FakeEar(rate, alone=track, without=without, listener=listener))
+        self._settle()
         return self.ears[-1]
 
     def open_mouth(self, *, rate: int, live: bool = False, to: str | None = None) -> FakeMouth:
@@ -254,8 +263,9 @@ class FakeMix:
         if len(self.open_mouths) >= self.max_mouths:
             raise relay.CapacityError("no more mouths")
         number = len(self.mouths)
-        track = FakeTrack(f"voice-{number}") if self._publishes and to is None else None
+        track = FakeTrack(f"voice-{number}") if to is None else None
         self.mouths.append(FakeMouth(rate, to=to, track=track))
+        self._settle()
         return self.mouths[-1]
 
     def listen(self, without: Callable[[], Iterable[object]], *, listener: str | None = None) -> FakeSource:
@@ -268,8 +278,12 @@ class FakeMix:
         for each in (*self.ears, *self.mouths):
             each.close()
 
+    def _settle(self) -> None:
+        for ear in self.ears:
+            ear.settle()
+
     def tick(self, sounds: dict[object, int] | None = None, *, skip: int = 0) -> None:
-        """Go on by 20 ms, in which these are heard: track or mouth -> level."""
+        """Go on by 20 ms, in which these are heard: track -> level."""
         for mouth in self.open_mouths:
             mouth.tick(self._ticks)
         self._ticks += 1

@@ -244,3 +244,24 @@ async def test_without_a_mixer_the_section_is_refused_and_the_others_are_not() -
         answer = await ada.expect(Offer(sdp=make_offer(*sections, identity="ada"), subscribe=wishes), Answer)
         assert [(each.mid, each.code) for each in answer.refused] == [("a", ErrorCode.UNSUPPORTED)]
         assert answer.subscribed == (SubscribedTrack(mid="b", slot=0),)
+
+
+async def test_a_server_that_stops_lets_go_of_streams_and_playouts() -> None:
+    mixes = Mixes()
+    async with trio.open_nursery() as nursery:
+        async with running_server(open_mix=mixes) as server:
+            bot = await nursery.start(stay_to_the_end, server.url)
+            await listen(bot)
+            await bot.send_bytes(encode_audio_frame(await play_open(bot), bytes(640)))
+            await bot.expect(ChatSend(text="all is sent"), ChatSent)
+        assert (await bot.closed())[0] == 1001
+        nursery.cancel_scope.cancel()
+    assert mixes.only.closed
+    assert (mixes.only.open_ears, mixes.only.open_mouths) == ([], [])
+    assert not server.service.counters.failures
+
+
+async def stay_to_the_end(url: str, task_status: trio.TaskStatus[Client]) -> None:
+    async with in_lobby(url, name="Bot") as bot:
+        task_status.started(bot)
+        await trio.sleep_forever()

@@ -233,7 +233,7 @@ async def test_whatever_bots_do_the_accounts_balance(
     seed: int, autojump_clock: trio.testing.MockClock
 ) -> None:
     rng = random.Random(seed)
-    mixes = Mixes(publishes=bool(seed % 2), max_ears=20 if seed % 3 == 0 else 1000)
+    mixes = Mixes(max_ears=20 if seed % 3 == 0 else 1000)
     async with open_parts(open_mix=mixes) as parts, trio.open_nursery() as nursery:
         bots = [Bot(parts, rng, name) for name in ("One", "Two", "Three")]
         for bot in bots:

@@ -49,12 +49,13 @@ class Recognizer:
         step = self.rate // 100  # nothing changes within 10 ms
         self._left += pcm
         whole = len(self._left) // (2 * step) * step
-        for value in np.frombuffer(self._left[: 2 * whole], "<i2")[::step]:
+        numbers = np.round(np.frombuffer(self._left[: 2 * whole], "<i2")[::step] / STEP).astype(int)
+        numbers[(numbers < 0) | (numbers >= len(WORDS))] = 0  # what is no word is noise
+        for value in numbers:
             if value and value != self._value:
-                self.words.append(
-                    {"word": WORDS[int(value) // STEP], "start": self.position / self.rate, "confidence": 0.9}
-                )
-            self._value = int(value)
+                word = {"word": WORDS[value], "start": self.position / self.rate, "confidence": 0.9}
+                self.words.append(word)
+            self._value = value
             self.position += step
             if value and self.words:
                 self.words[-1]["end"] = self.position / self.rate

@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import trio
-import trio.testing
 from client_sdp import audio, read_answer
 from media_peer import LOOPBACK, TWO_WORKERS, open_peer, open_publisher
 from voices import Talker, amplitudes, heard, talk_and_listen, tone
@@ -15,6 +14,8 @@ from waiting import eventually, rows_in_use
 from relay import LocalProtocolError, open_relay
 
 FREQUENCIES = (400, 700, 1000, 1300, 1600)
+pytestmark = pytest.mark.usefixtures("kernels")
+
 LOUD, ABSENT = 0.12, 0.006
 SECONDS = 60
 
@@ -253,9 +254,40 @@ async def test_wait_played_tells_what_was_cleared():
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wait)
-                await trio.testing.wait_all_tasks_blocked(0.05)
+                await eventually(lambda: mouth.played > position - 40_000)
                 await mouth.clear()
             assert outcome == [False]
+
+
+async def test_mouth_goes_on_after_the_end_of_what_was_no_whole_frame():
+    with trio.fail_after(SECONDS):
+        async with open_relay(LOOPBACK) as router:
+            mouth = router.open_mix().open_mouth(rate=8_000)
+            first = mouth.queue(tone(440, 0.705, rate=8_000))  # more than the mixer's ring holds
+            mouth.finish()
+            second = mouth.queue(tone(440, 0.013, rate=8_000))
+            assert await mouth.wait_played(first)
+            assert mouth.played < second
+            mouth.finish()
+            assert await mouth.wait_played(second)
+
+
+async def test_muted_mouth_is_silent_for_all_who_hear_it():
+    with trio.fail_after(SECONDS):
+        async with open_relay(LOOPBACK) as router:
+            mix = router.open_mix()
+            mouth, ear = mix.open_mouth(rate=16_000), mix.open_ear(rate=16_000)
+            mouth.track.set_muted(True)
+            mouth.queue(tone(500, 0.4, rate=16_000))
+            position = mouth.queue(tone(500, 0.4, rate=16_000))
+            assert await mouth.wait_played(position // 2)
+            mouth.track.set_muted(False)
+            assert await mouth.wait_played(position)
+            frames = await collect(ear, 0.1)
+            sound = sound_of(frames)
+        # The ear has the last 32 frames, of which the first are from before.
+        assert np.abs(sound[:1_600]).max() == 0
+        assert np.abs(sound[-1_600:]).max() > 3_000
 
 
 async def test_whisper_reaches_only_its_listener():

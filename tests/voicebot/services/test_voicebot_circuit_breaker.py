@@ -35,7 +35,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.current: set[int] = set()  # ids of permits from this side of the last opening
         self.kept: list[Permit] = []  # so that ids stay theirs
 
-    @rule(seconds=st.sampled_from([0.1, 5.0, 9.9, 10.0, 30.0]))
+    @rule(seconds=st.sampled_from([0.125, 5.0, 9.875, 10.0, 30.0]))
     def wait(self, seconds: float) -> None:
         self.now += seconds
 

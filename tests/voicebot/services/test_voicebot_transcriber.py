@@ -216,11 +216,11 @@ async def test_dead_service_holds_up_nobody_and_the_bot_stays(autojump_clock: tr
         bot = await there.enter()
         ann = there.lobby.add_participant("Ann")
         began_ms = there.lobby.now_ms
-        await ann.speak(speech("one two . " * 60))  # 54 s
-        assert there.lobby.now_ms - began_ms == pytest.approx(54_000, abs=100)
+        await ann.speak(speech("one two . " * 20))  # 18 s
+        assert there.lobby.now_ms - began_ms == pytest.approx(18_000, abs=100)
         (statistics,) = bot.statistics().values()
-        assert statistics.dropped_audio_ms > 50_000
-        assert len(there.server.host.attempts) < 15
+        assert statistics.dropped_audio_ms > 15_000
+        assert len(there.server.host.attempts) < 10
         ann.leave()
         await trio.sleep(3)
         assert bot.statistics() == {}

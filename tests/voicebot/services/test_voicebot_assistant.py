@@ -10,13 +10,14 @@ import trio
 import trio.testing
 from realtime_server import KEY, RATE, RealtimeServer, open_realtime
 
-from voicebot.assistant import MEMORY_LENGTH, MEMORY_LINES, Assistant, Memory
+from voicebot.assistant import Assistant
 from voicebot.errors import VoicebotError
 from voicebot.services.api_key import ApiKey
 from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.openai_realtime import RealtimeSettings
 from voicebot.speech import HeardSpan
 from voicebot.testing import FakeLobby, RunningBot, tone
+from voicebot.voice_memory import MEMORY_LENGTH, MEMORY_LINES, VoiceMemory
 
 SETTINGS = RealtimeSettings(key=ApiKey(KEY), base_url="https://realtime.example/v1")
 
@@ -254,6 +255,45 @@ async def test_answer_goes_on_to_its_end_when_the_service_is_lost(
         assert any("broke the connection" in each for each in there.reports)
 
 
+async def test_answer_of_a_former_conversation_is_interrupted_without_a_word_to_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with room() as there:
+        there.server.answer_s = (5.0,)
+        await there.ask()
+        await there.server.host.calls[0].cut()
+        await there.server.host.wait_calls(2)
+        await trio.sleep(1)
+        there.ann.say(tone(300, 0.3))
+        await there.lobby.wait_for(lambda: there.lobby.heard()[0].ended == "cleared")
+        await trio.sleep(0.1)
+        assert there.talk.errors == []
+        assert there.truncations() == {}
+        await there.server.host.calls[1].cut()
+        await there.server.host.wait_calls(3)
+        await trio.sleep(0.5)
+        # But what was not heard of it is not in what the next is told.
+        texts = [text for role, text in there.talk.texts if role == "assistant"]
+        assert texts[0].startswith("This")
+        assert texts[0].endswith("…")
+
+
+async def test_answer_that_cannot_be_played_is_cancelled_and_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with room() as there:
+        await there.running.connection.leave()
+        there.server.linger_s = 5.0
+        there.server._nursery.start_soon(there.server._answer, there.talk)
+        await trio.sleep(1)
+        assert there.reports[0].startswith("an answer could not be played: not_in_lobby")
+        await there.talk.send("input_audio_buffer.speech_started", item_id="u")
+        await trio.sleep(0.1)
+        assert there.lobby.heard() == []
+        assert there.truncations() == {"r-1-i0": 0}
+        assert there.talk.cancelled == ["r-1"]
+
+
 async def test_outage_leaves_no_backlog_and_the_bot_goes_on(autojump_clock: trio.testing.MockClock) -> None:
     async with room() as there:
         there.server.host.away = True
@@ -416,7 +456,7 @@ async def test_refusal_ends_the_bot_and_says_why(autojump_clock: trio.testing.Mo
 
 
 def test_memory_keeps_what_fits_and_was_heard() -> None:
-    memory = Memory()
+    memory = VoiceMemory()
     for number in range(100):
         memory.add("user", f"line {number}")
     memory.add("assistant", "one two three four", "i-1")

@@ -317,7 +317,7 @@ async def test_stream_that_is_finished_waits_for_the_last_words_but_not_for_ever
 
 async def test_reader_that_is_slow_loses_the_oldest(autojump_clock: trio.testing.MockClock) -> None:
     async with open_deepgram() as server, transcribing(server) as (stream, speaker):
-        for _ in range(20):
+        for _ in range(8):
             await speaker.say("one two three four .")
         statistics = stream.statistics()
         assert statistics.dropped_results > 0

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from connection_parts import Line, Parts, open_parts
 from fake_mix import FakeMix, FakeTrack
 from voice_client import Fate, Mixes, errors, fates, give, heard, join, level, listen, play_open
 
+from signaling.auth.grants import Grants
 from signaling.messages import (
     AudioListen,
     AudioStreamEnded,
@@ -19,6 +21,7 @@ from signaling.messages import (
     ChatSend,
     ChatSent,
     Dtmf,
+    ErrorReply,
     Leave,
     Left,
     Ok,
@@ -38,7 +41,7 @@ from signaling.messages import (
     encode_audio_frame,
 )
 from signaling.moderation import Moderation
-from signaling.voices.hearing import MAX_LISTENING
+from signaling.voices.hearing import MAX_LISTENING, MAX_SUBSCRIPTIONS
 from signaling.voices.playouts import MAX_PLAYOUTS, REMEMBERED
 from signaling.voices.speakers import MAX_SPEAKERS, PRELUDE_FRAMES
 from signaling.voices.stream import MAX_FRAMES
@@ -112,9 +115,9 @@ async def test_the_mix_is_heard_without_oneself(autojump_clock: trio.testing.Moc
         assert mix.tracks == [voice, own]
         mix.tick({voice: 3, own: 50})
         mix.tick()
-        late = publish(parts, "Ada", "bot")
-        assert mix.tracks == [voice, own, late]
-        mix.tick({late: 5, own: 50, music: 0})
+        late, own_too = publish(parts, "Ada", "bot"), publish(parts, "Ear")
+        assert mix.tracks == [voice, own, late, own_too]
+        mix.tick({late: 5, own: 50, own_too: 60, music: 0})
         await trio.testing.wait_all_tasks_blocked()
         frames = heard(ear)
         assert [level(each) for each in frames] == [3, 0, 5]
@@ -150,7 +153,7 @@ async def test_streams_are_apart_and_end_one_by_one(autojump_clock: trio.testing
         )
         await ear.expect(AudioUnlisten(stream=streams[0]), Ok)
         mixes.only.tick()
-        assert await ear.settle() == []
+        assert ended(await ear.settle()) == [(streams[0], "closed")]
         assert [each.stream for each in heard(ear)] == [streams[1]]
         assert [each.rate for each in mixes.only.open_ears] == [16000]
         assert await ear.refused(AudioUnlisten(stream=streams[0])) == ("unknown_stream", "stream")
@@ -232,7 +235,7 @@ async def test_another_bot_is_heard_by_the_samples_it_plays(autojump_clock: trio
         await listen(ear, "participant", participant_id=identity(parts, "Mouth"))
         give(mouth, await play_open(mouth), 0.1)
         await trio.testing.wait_all_tasks_blocked()
-        mixes.only.tick({mixes.only.mouths[0]: 7})
+        mixes.only.tick({mixes.only.mouths[0].track: 7})
         await trio.testing.wait_all_tasks_blocked()
         assert [level(each) for each in heard(ear)] == [7]
 
@@ -302,10 +305,24 @@ async def test_unlistening_ends_the_streams_of_a_subscription(autojump_clock: tr
         subscription = await listen(ear, "speakers")
         mixes.only.tick({ada: 1})
         (stream,) = started(await ear.settle()).values()
-        assert await ear.refused(AudioUnlisten(stream=stream)) == ("unknown_stream", "stream")
         await ear.expect(AudioUnlisten(stream=subscription), Ok)
         assert ended(await ear.settle()) == [(stream, "closed")]
         assert mixes.only.open_ears == []
+
+
+async def test_whoever_is_not_wanted_is_not_heard_again(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Ada", "Eve", "Ear") as (parts, mixes, (_, __, ear)):
+        ada, eve = publish(parts, "Ada"), publish(parts, "Eve")
+        await listen(ear, "speakers")
+        mixes.only.tick({ada: 1})
+        (stream,) = started(await ear.settle()).values()
+        await ear.expect(AudioUnlisten(stream=stream), Ok)
+        assert ended(await ear.settle()) == [(stream, "closed")]
+        lobby = parts.lobbies.open["garden"]
+        speaker = lobby.participants[identity(parts, "Ada")]
+        lobby.set_speaking(speaker, speaking=True, level_dbov=30)
+        mixes.only.tick({ada: 1, eve: 1})
+        assert list(started(await ear.settle())) == [identity(parts, "Eve")]
 
 
 async def test_who_speaks_in_a_crowd_gets_the_ear_of_who_was_silent_longest(
@@ -356,16 +373,17 @@ async def test_a_playout_is_heard_and_told_of(autojump_clock: trio.testing.MockC
 
 
 async def test_what_is_played_to_all_is_a_track_of_the_bot(autojump_clock: trio.testing.MockClock) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (parts, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (parts, mixes, (line, ada)):
         ear = await listen(line)
         await play_open(line)
         (event,) = await ada.settle()
         assert isinstance(event, TrackPublished)
         assert (event.participant_id, event.track.source) == (identity(parts, "Mouth"), "bot")
         assert event.track.in_slots
-        # It hears itself neither by its mouth nor by its track.
+        # It does not hear itself.
         (mouth,) = mixes.only.mouths
         assert not mixes.only.ears[0].hears(mouth.track)
+        assert mixes.only.tracks == []
         await line.expect(AudioUnlisten(stream=ear), Ok)
 
 
@@ -390,6 +408,23 @@ async def test_clear_says_what_was_heard_and_silences(autojump_clock: trio.testi
         assert (await line.expect(PlayClear(), PlayCleared)).played_ms == {}
 
 
+async def test_clear_silences_all_targets_within_the_same_tick(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with bots("Mouth", "Ada", "Grace") as (parts, mixes, (line, _, __)):
+        streams = [
+            await play_open(line, to=to) for to in (None, identity(parts, "Ada"), identity(parts, "Grace"))
+        ]
+        for stream in streams:
+            give(line, stream, 2)
+        async with ticking(mixes.only):
+            await trio.sleep(0.99)
+            cleared = await line.expect(PlayClear(), PlayCleared)
+        assert len({len(mouth.heard) for mouth in mixes.only.mouths}) == 1
+        assert set(cleared.played_ms) == set(streams)
+        assert len(set(cleared.played_ms.values())) == 1
+
+
 async def test_frames_of_what_was_cleared_are_dropped_without_a_word(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -408,7 +443,7 @@ async def test_frames_of_what_was_cleared_are_dropped_without_a_word(
 async def test_what_is_said_to_one_is_said_through_another_mouth(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (parts, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (parts, mixes, (line, ada)):
         ada_id = identity(parts, "Ada")
         for to, sound in ((None, 1), (ada_id, 2), (ada_id, 3)):
             give(line, await play_open(line, to=to), 0.1, sound)
@@ -440,7 +475,7 @@ async def test_a_whisper_ends_when_whom_it_is_for_leaves(autojump_clock: trio.te
 
 
 async def test_another_rate_is_another_track(autojump_clock: trio.testing.MockClock) -> None:
-    async with bots("Mouth", "Ada", mixes=Mixes(publishes=True)) as (_, mixes, (line, ada)):
+    async with bots("Mouth", "Ada") as (_, mixes, (line, ada)):
         for rate in (16000, 24000):
             give(line, await play_open(line, rate), 0.1, rate=rate)
         async with ticking(mixes.only):
@@ -537,7 +572,7 @@ async def test_a_bad_frame_is_answered_with_what_was_wrong(
         assert await play_open(line, 8000) == 3
         line.socket.say(encode_audio_frame(3, b"\0\0", end=True))
         line.socket.say(message)
-        (error,) = await line.settle()
+        (error,) = [each for each in await line.settle() if isinstance(each, ErrorReply)]
         assert error.code == "invalid_audio"
         assert fault in error.error
         assert await line.expect(ChatSend(text="still here"), ChatSent)
@@ -635,6 +670,17 @@ async def test_without_a_lobby_everything_is_refused(autojump_clock: trio.testin
         assert errors(await line.settle()) == ["invalid_audio"]
 
 
+async def test_what_the_token_does_not_grant_is_forbidden(autojump_clock: trio.testing.MockClock) -> None:
+    async with bots("Bot") as (parts, _, (line,)):
+        (session,) = parts.sessions
+        assert session.membership is not None
+        session.membership = replace(
+            session.membership, grants=Grants(can_publish=False, can_subscribe=False)
+        )
+        for request in (*EVERYTHING, Press(digit="1"), Subscribe(mid="1", mix=True)):
+            assert (await line.refused(request))[0] == "forbidden"
+
+
 async def test_without_a_mixer_it_is_unsupported(autojump_clock: trio.testing.MockClock) -> None:
     async with open_parts() as parts:
         line = parts.connect()
@@ -659,9 +705,12 @@ async def test_without_room_it_is_at_capacity_and_nothing_is_left_behind(
 
 async def test_how_much_one_may_ask_for_is_bounded(autojump_clock: trio.testing.MockClock) -> None:
     async with bots("Ear") as (_, __, (line,)):
-        for _ in range(MAX_LISTENING):
-            await listen(line)
+        for _ in range(MAX_SUBSCRIPTIONS):
+            await listen(line, "speakers")
         assert (await line.refused(AudioListen(what="speakers", rate=8000)))[0] == "at_capacity"
+        for _ in range(MAX_LISTENING - MAX_SUBSCRIPTIONS):
+            await listen(line)
+        assert (await line.refused(AudioListen(what="mixed", rate=8000)))[0] == "at_capacity"
         for _ in range(MAX_PLAYOUTS):
             await play_open(line)
         assert (await line.refused(PlayOpen(rate=8000)))[0] == "at_capacity"

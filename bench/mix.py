@@ -159,13 +159,13 @@ async def _find(
         return HighestLoad(what, by_cpu, math.nan, ())
     trials: list[MixLoad] = []
     with progress.phase(f"search: {what} of one core", 1) as phase:
-        attempt = partial(_attempt, measure, shape_of, min(TRIAL_S, options.duration_s), trials, phase)
+        attempt = partial(try_size, measure, shape_of, min(TRIAL_S, options.duration_s), trials, phase)
         ceiling = MOST_PARTICIPANTS / shape_of(1).participants if what == "lobbies" else MOST_PARTICIPANTS
         found = await search_highest_rate(max(4.0, SEARCH_FROM * min(by_cpu, ceiling)), ceiling, attempt)
     return HighestLoad(what, by_cpu, float(round(found.best)), tuple(trials))
 
 
-async def _attempt(
+async def try_size(
     measure: Measure,
     shape_of: Callable[[int], Shape],
     duration_s: float,
@@ -173,6 +173,7 @@ async def _attempt(
     phase: Phase,
     size: float,
 ) -> bool:
+    """Make one trial of the search, or up to QUIET_TRIES where the generator was disturbed; say whether one was carried."""
     shape = shape_of(round(size))
     for _ in range(QUIET_TRIES):
         trial = await measure(_title(shape), shape, duration_s)

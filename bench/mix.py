@@ -24,6 +24,8 @@ from bench.search import search_highest_rate
 
 SETTLE_S: Final = 0.7
 TRIAL_S: Final = 2.0
+QUIET_TRIES: Final = 3
+"""A trial that fails while the generator itself is late says nothing: so often it is made again."""
 SEARCH_FROM: Final = 0.6  # of what the CPU time of a smaller load promises
 
 THREE: Final = Shape(1, 3, 3)
@@ -157,13 +159,13 @@ async def _find(
         return HighestLoad(what, by_cpu, math.nan, ())
     trials: list[MixLoad] = []
     with progress.phase(f"search: {what} of one core", 1) as phase:
-        attempt = partial(_attempt, measure, shape_of, min(TRIAL_S, options.duration_s), trials, phase)
+        attempt = partial(try_size, measure, shape_of, min(TRIAL_S, options.duration_s), trials, phase)
         ceiling = MOST_PARTICIPANTS / shape_of(1).participants if what == "lobbies" else MOST_PARTICIPANTS
         found = await search_highest_rate(max(4.0, SEARCH_FROM * min(by_cpu, ceiling)), ceiling, attempt)
     return HighestLoad(what, by_cpu, float(round(found.best)), tuple(trials))
 
 
-async def _attempt(
+async def try_size(
     measure: Measure,
     shape_of: Callable[[int], Shape],
     duration_s: float,
@@ -171,9 +173,13 @@ async def _attempt(
     phase: Phase,
     size: float,
 ) -> bool:
+    """Make one trial of the search, or up to QUIET_TRIES where the generator was disturbed; say whether one was carried."""
     shape = shape_of(round(size))
-    trial = await measure(_title(shape), shape, duration_s)
-    trials.append(trial)
+    for _ in range(QUIET_TRIES):
+        trial = await measure(_title(shape), shape, duration_s)
+        trials.append(trial)
+        if trial.carried or not trial.disturbed:
+            break
     phase(min(0.95, len(trials) / 15), f"{round(size):,}: {'good' if trial.carried else 'not'}")
     return trial.carried
 

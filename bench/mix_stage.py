@@ -32,6 +32,7 @@ from media.state import COUNTER_WORDS, Capacity, SharedMemory
 from media.tables import NONE
 from relay.command_port import Row
 from relay.mixer import Mixer
+from relay.scheduling import favoured
 
 THREAD: Final = "relay mixer"
 PAUSE_NS: Final = 500_000
@@ -154,7 +155,8 @@ class MixStage:
         """Let all of them send until cancelled."""
 
         def run() -> None:
-            with pinned_thread(self._pinning.client_cpu):
+            # As a worker's thread; it sleeps most of the time, too.
+            with pinned_thread(self._pinning.client_cpu), favoured(real_time=True):
                 play_voices(int(self._player.ctypes.data))
 
         async with trio.open_nursery() as nursery:

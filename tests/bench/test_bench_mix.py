@@ -11,8 +11,10 @@ from bench.__main__ import app
 from bench.command import EXIT_USAGE
 from bench.errors import BenchError
 from bench.machine import Pinning
+from bench.mix import try_size
 from bench.mix_options import MixOptions
 from bench.mix_result import HighestLoad, MixLoad, MixResult
+from bench.mix_shape import Shape
 from bench.mix_sound import QUIET_LEVEL_DBOV, silent, talking
 from media.audio.levels import frame_level_dbov
 from media.audio.opus import FRAME_SAMPLES, MAX_PACKET_SAMPLES, decode_frame, new_decoder_template
@@ -64,7 +66,7 @@ def test_every_talker_is_decoded_and_every_distinct_mix_encoded_once(tmp_path):
     assert sum(measured["lateness_us"].values()) == ticks
     assert measured["encoded"] == pytest.approx(3 * (2 + 1) * ticks, abs=9)  # a tick may be under way
     assert measured["packets_out"] == pytest.approx(measured["encoded"], abs=9)
-    assert measured["decoded"] + measured["concealed"] == pytest.approx(3 * 2 * ticks, rel=0.1)
+    assert measured["decoded"] + measured["concealed"] == pytest.approx(3 * 2 * ticks, rel=0.25)
     assert measured["parked"] == pytest.approx(3 * 4 * 50 * measured["elapsed_s"], rel=0.3)
     assert 0 < measured["mixer_share"] < 1
     assert "3 x 6, 2 talk" in found.output
@@ -116,6 +118,31 @@ def test_lateness_is_told_by_its_percentile_and_its_most():
 )
 def test_a_load_is_carried_when_nothing_is_lost_and_ticks_are_in_time(changes, carried):
     assert load(**changes).carried is carried
+
+
+@pytest.mark.parametrize(
+    ("found", "carried", "made"),
+    [
+        ([{}], True, 1),
+        ([{"lost": 1}], False, 1),
+        ([{"lost": 1, "sent_late": 5_000}, {}], True, 2),
+        ([{"lost": 1, "sent_late": 5_000}] * 3, False, 3),
+    ],
+)
+async def test_a_trial_is_made_again_when_the_generator_was_late_itself(found, carried, made):
+    outcomes = iter(found)
+    shapes = []
+
+    async def measure(_name, shape, _duration_s):
+        shapes.append(shape)
+        return load(**next(outcomes))
+
+    trials = []
+    assert (
+        await try_size(measure, lambda size: Shape(size, 5, 5), 1.0, trials, lambda *_: None, 7.4) is carried
+    )
+    assert len(trials) == made
+    assert shapes == [Shape(7, 5, 5)] * made
 
 
 def test_bars_are_those_of_trials_where_there_were_any():

@@ -153,6 +153,22 @@ async def test_whisper_is_heard_by_whom_it_is_for_alone(
             assert prompter.lobby.me.tracks == ()
 
 
+async def test_two_who_whisper_to_the_same_are_both_heard(service: RelayService, lobby: str) -> None:
+    with trio.fail_after(PATIENCE_SECONDS):
+        async with (
+            open_bot(service.url, lobby, "Prompter") as prompter,
+            open_bot(service.url, lobby, "Souffleur") as souffleur,
+            open_bot(service.url, lobby, "Actor") as actor,
+            actor.mixed(rate=RATE) as stream,
+        ):
+            await prompter.play(endless_tone(1000), to=id_of(actor))
+            await souffleur.play(endless_tone(1500), to=id_of(actor))
+            told = await Record(stream).gather(0.5)
+            while min(told.purity(1000), told.purity(1500)) < 0.45:
+                told = await Record(stream).gather(0.5)
+            assert told.purity(1000) + told.purity(1500) > 0.98
+
+
 async def test_cleared_milliseconds_are_those_that_another_bot_heard(
     service: RelayService, lobby: str
 ) -> None:

@@ -83,6 +83,8 @@ class Track:
         """Called when it is muted or heard again; for who makes it of samples."""
         self.on_demand: Callable[[bool], None] = _ignore
         """Called when somebody begins to take it, and when nobody does any more; likewise."""
+        self.measure: Callable[[], int] | None = None
+        """Tells the level of a track that is made of samples, for it has no packets while nobody takes it."""
         self._routes = 0
         self._in_groups = False
         self._wanted = False
@@ -108,6 +110,8 @@ class Track:
         """Smoothed RFC 6464 audio level: 0 is the loudest, 127 silence (also when nothing is known)."""
         if self.closed or self._muted:
             return 127
+        if self.measure is not None:
+            return self.measure()
         level = self.worker.level_dbov(self.row, SILENCE_AFTER_NS)
         return 127 if level is None else level
 
@@ -241,6 +245,7 @@ class Track:
             mirror.close()
         self._mirrors.clear()
         self.on_mute = self.on_demand = _ignore
+        self.measure = None
         self.release_streams_except((), {})
         self.worker.retire_row(Operation.CLOSE_TRACK, self.row)
 

@@ -11,6 +11,9 @@ from signaling.messages import AudioFrameWire
 from voicebot.audio.frame import AudioFrame
 from voicebot.audio.inbox import Inbox
 
+#: No stream begins that much before it is told of; frames that say so are not believed.
+MAX_LEAD_SECONDS = 1.0
+
 
 class Source:
     """A stream as the listening side of a connection keeps it, until its reader has gone."""
@@ -24,6 +27,8 @@ class Source:
         self.offset = 0
         #: When its timestamps were 0, by trio's clock, as well as that can be told.
         self.opened_s: float | None = None
+        #: When the relay told of it first.
+        self.told_s = 0.0
         #: The reader went without a word.
         self.abandoned = False
 
@@ -34,7 +39,7 @@ class Source:
     def restart(self, now_s: float) -> None:
         """Let timestamps begin anew at the relay, and go on here as time did."""
         if self.opened_s is None:
-            self.opened_s = now_s
+            self.opened_s = self.told_s = now_s
         else:
             self.offset = round((now_s - self.opened_s) * self.rate)
             self.inbox.mark_gap()
@@ -42,9 +47,11 @@ class Source:
     def receive(self, wire: AudioFrameWire) -> None:
         """Take a frame from the relay."""
         timestamp = self.offset + wire.timestamp
-        if self.opened_s is not None and timestamp < self.rate:
+        if self.opened_s is not None:
             # The relay begins a little before somebody's first word. What comes soonest tells best when it was said.
-            self.opened_s = min(self.opened_s, trio.current_time() - (timestamp + wire.samples) / self.rate)
+            began_s = trio.current_time() - (timestamp + wire.samples) / self.rate
+            if self.told_s - began_s <= MAX_LEAD_SECONDS:
+                self.opened_s = min(self.opened_s, began_s)
         self.inbox.put_nowait(
             AudioFrame(
                 pcm=bytes(wire.pcm),

@@ -4,6 +4,7 @@
 Tables are allocated at full capacity but touched only where they are used, so an idle worker costs little memory.
 """
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,7 @@ from media.verdicts import Verdict
 Array = np.ndarray[Any, np.dtype[Any]]
 
 COUNTER_WORDS = 64
+LARGE_BYTES = 65_536
 assert len(Verdict) <= COUNTER_WORDS
 
 
@@ -77,6 +79,19 @@ class Capacity:
         return 1 << (self.peers * 8 - 1).bit_length()
 
 
+def untouched(shape: int | tuple[int, ...], dtype: Any) -> Array:
+    """Return zeros that take memory only where they are touched, and give it back when they are freed.
+
+    That is what `np.zeros` does, until malloc has seen arrays of some megabytes come and go: from then on it takes such
+    from its heap and clears them, and tables of which hardly anything is used weigh a hundred megabytes.
+    """
+    count, kind = int(np.prod(shape)), np.dtype(dtype)
+    if count * kind.itemsize < LARGE_BYTES:
+        return np.zeros(shape, kind)
+    pages = mmap.mmap(-1, count * kind.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, kind, count).reshape(shape)
+
+
 class SharedMemory:
     """What all workers and mixers of a relay share: the taps between them and the flags that say who sleeps."""
 
@@ -84,10 +99,10 @@ class SharedMemory:
         # A lone worker has nobody to tap; one slot keeps the addresses valid.
         slots = capacity.taps if workers > 1 else 1
         self.workers = workers
-        self.taps: Array = np.zeros((workers * workers, slots), TAP)
-        self.cursors: Array = np.zeros((workers * workers, RING_CURSOR_WORDS), np.int64)
-        self.sleep_flags: Array = np.zeros((workers, 8), np.int64)
-        self.wake_fds: Array = np.zeros(workers, np.int64)
+        self.taps: Array = untouched((workers * workers, slots), TAP)
+        self.cursors: Array = untouched((workers * workers, RING_CURSOR_WORDS), np.int64)
+        self.sleep_flags: Array = untouched((workers, 8), np.int64)
+        self.wake_fds: Array = untouched(workers, np.int64)
 
 
 class WorkerMemory:
@@ -106,49 +121,49 @@ class WorkerMemory:
         real_time: bool = False,
     ) -> None:
         self.capacity = capacity
-        self.peers: Array = np.zeros(capacity.peers, PEER)
-        self.tracks: Array = np.zeros(capacity.tracks, TRACK)
-        self.inbound: Array = np.zeros(capacity.inbound, INBOUND)
-        self.outbound: Array = np.zeros(capacity.outbound, OUTBOUND)
-        self.groups: Array = np.zeros(capacity.groups, GROUP)
-        self.commands: Array = np.zeros(capacity.commands, COMMAND)
+        self.peers: Array = untouched(capacity.peers, PEER)
+        self.tracks: Array = untouched(capacity.tracks, TRACK)
+        self.inbound: Array = untouched(capacity.inbound, INBOUND)
+        self.outbound: Array = untouched(capacity.outbound, OUTBOUND)
+        self.groups: Array = untouched(capacity.groups, GROUP)
+        self.commands: Array = untouched(capacity.commands, COMMAND)
         self.command_cursors = new_cursors()
-        self.events: Array = np.zeros(capacity.events, EVENT)
+        self.events: Array = untouched(capacity.events, EVENT)
         self.event_cursors = new_cursors()
-        self.counters: Array = np.zeros(COUNTER_WORDS, np.int64)
+        self.counters: Array = untouched(COUNTER_WORDS, np.int64)
         self._shared = shared
         self._buffers: dict[str, Array] = {
-            "addresses": np.zeros(capacity.addresses, ADDRESS),
-            "history": np.zeros(capacity.history, HISTORY),
-            "history_index": np.zeros((capacity.inbound, HISTORY_SPAN), np.int32),
-            "receive_bytes": np.zeros((RECEIVE_BATCH, RECEIVE_STRIDE), np.uint8),
-            "receive_addresses": np.zeros((RECEIVE_BATCH, SOCKADDR_BYTES), np.uint8),
-            "receive_messages": np.zeros(RECEIVE_BATCH, MMSGHDR),
-            "send_bytes": np.zeros(SEND_BUFFER_BYTES, np.uint8),
-            "send_pending": np.zeros(SEND_BATCH, PENDING),
-            "send_vectors": np.zeros(SEND_BATCH, IOVEC),
-            "send_messages": np.zeros(SEND_BATCH, MMSGHDR),
-            "send_controls": np.zeros(SEND_BATCH, SEGMENT_CONTROL),
-            "poll": np.zeros(2, POLLFD),
-            "clock": np.zeros(1, TIMESPEC),
-            "packet_length": np.zeros(1, np.int32),
+            "addresses": untouched(capacity.addresses, ADDRESS),
+            "history": untouched(capacity.history, HISTORY),
+            "history_index": untouched((capacity.inbound, HISTORY_SPAN), np.int32),
+            "receive_bytes": untouched((RECEIVE_BATCH, RECEIVE_STRIDE), np.uint8),
+            "receive_addresses": untouched((RECEIVE_BATCH, SOCKADDR_BYTES), np.uint8),
+            "receive_messages": untouched(RECEIVE_BATCH, MMSGHDR),
+            "send_bytes": untouched(SEND_BUFFER_BYTES, np.uint8),
+            "send_pending": untouched(SEND_BATCH, PENDING),
+            "send_vectors": untouched(SEND_BATCH, IOVEC),
+            "send_messages": untouched(SEND_BATCH, MMSGHDR),
+            "send_controls": untouched(SEND_BATCH, SEGMENT_CONTROL),
+            "poll": untouched(2, POLLFD),
+            "clock": untouched(1, TIMESPEC),
+            "packet_length": untouched(1, np.int32),
             "wake_count": np.ones(2, np.int64),
-            "iv": np.zeros(12, np.uint8),
-            "key": np.zeros(3, np.int64),
-            "names": np.zeros(64, np.uint8),
-            "packet": np.zeros(1, PACKET),
-            "report": np.zeros(PACKET_BYTES, np.uint8),
-            "block": np.zeros(8, np.int64),
-            "wanted": np.zeros(8, np.int64),
-            "digest": np.zeros(DIGEST_WORDS, np.int64),
-            "schedule": np.zeros(BLOCK_WORDS, np.int64),
-            "socket_memory": np.zeros(SO_MEMINFO_WORDS + 1, np.int32),
+            "iv": untouched(12, np.uint8),
+            "key": untouched(3, np.int64),
+            "names": untouched(64, np.uint8),
+            "packet": untouched(1, PACKET),
+            "report": untouched(PACKET_BYTES, np.uint8),
+            "block": untouched(8, np.int64),
+            "wanted": untouched(8, np.int64),
+            "digest": untouched(DIGEST_WORDS, np.int64),
+            "schedule": untouched(BLOCK_WORDS, np.int64),
+            "socket_memory": untouched(SO_MEMINFO_WORDS + 1, np.int32),
         }
-        self._receive_vectors: Array = np.zeros(RECEIVE_BATCH, IOVEC)
+        self._receive_vectors: Array = untouched(RECEIVE_BATCH, IOVEC)
         self._wire_messages()
         self._buffers["poll"]["fd"] = (socket, wake_fd)
         self._buffers["poll"]["events"] = POLLIN
-        self.context: Array = np.zeros(1, CONTEXT)
+        self.context: Array = untouched(1, CONTEXT)
         self._set(
             {
                 "worker": worker,

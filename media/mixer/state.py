@@ -29,7 +29,7 @@ from media.mixer.tables import (
 )
 from media.native import POLLFD, POLLIN, TIMESPEC
 from media.ring import new_cursors
-from media.state import COUNTER_WORDS, SharedMemory
+from media.state import COUNTER_WORDS, SharedMemory, untouched
 from media.tables import COMMAND, RING_CURSOR_WORDS
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -89,32 +89,32 @@ class MixerMemory:
         if shared.workers > MAX_WORKERS:
             raise ValueError(f"{shared.workers} workers and mixers; expected {MAX_WORKERS} at most")
         self.capacity = capacity
-        self.mixes: Array = np.zeros(capacity.mixes, MIX)
-        self.inputs: Array = np.zeros(capacity.inputs, INPUT)
-        self.outputs: Array = np.zeros(capacity.outputs, OUTPUT)
-        self.commands: Array = np.zeros(capacity.commands, COMMAND)
+        self.mixes: Array = untouched(capacity.mixes, MIX)
+        self.inputs: Array = untouched(capacity.inputs, INPUT)
+        self.outputs: Array = untouched(capacity.outputs, OUTPUT)
+        self.commands: Array = untouched(capacity.commands, COMMAND)
         self.command_cursors = new_cursors()
-        self.frames: Array = np.zeros((capacity.ports, PCM_SLOTS), PCM_FRAME)
-        self.frame_cursors: Array = np.zeros((capacity.ports, RING_CURSOR_WORDS), np.int64)
-        self.port_words: Array = np.zeros((capacity.ports, PORT_WORDS), np.int64)
-        self.counters: Array = np.zeros(COUNTER_WORDS, np.int64)
-        self.tallies: Array = np.zeros(TALLY_WORDS, np.int64)
-        self.lateness: Array = np.zeros(LATENESS_BUCKETS, np.int64)
+        self.frames: Array = untouched((capacity.ports, PCM_SLOTS), PCM_FRAME)
+        self.frame_cursors: Array = untouched((capacity.ports, RING_CURSOR_WORDS), np.int64)
+        self.port_words: Array = untouched((capacity.ports, PORT_WORDS), np.int64)
+        self.counters: Array = untouched(COUNTER_WORDS, np.int64)
+        self.tallies: Array = untouched(TALLY_WORDS, np.int64)
+        self.lateness: Array = untouched(LATENESS_BUCKETS, np.int64)
         encoder, decoder = new_encoder_template(**ENCODING), new_decoder_template()
         self._shared = shared
         self._buffers: dict[str, Array] = {
             "jitters": new_jitter_buffers(capacity.inputs),
-            "voices": np.zeros(capacity.inputs, VOICE),
+            "voices": untouched(capacity.inputs, VOICE),
             "voice_template": new_voices(1),
             "decoders": new_states(decoder, capacity.inputs),
             "input_encoders": new_states(encoder, capacity.inputs),
-            "input_resamplers": np.zeros(capacity.inputs, RESAMPLER),
-            "input_frames": np.zeros((capacity.inputs, FRAME_SAMPLES), np.float32),
+            "input_resamplers": untouched(capacity.inputs, RESAMPLER),
+            "input_frames": untouched((capacity.inputs, FRAME_SAMPLES), np.float32),
             "mix_encoders": new_states(encoder, capacity.mixes),
-            "mix_limiters": np.zeros(capacity.mixes, LIMITER),
+            "mix_limiters": untouched(capacity.mixes, LIMITER),
             "output_encoders": new_states(encoder, capacity.outputs),
-            "output_limiters": np.zeros(capacity.outputs, LIMITER),
-            "output_resamplers": np.zeros(capacity.outputs, RESAMPLER),
+            "output_limiters": untouched(capacity.outputs, LIMITER),
+            "output_resamplers": untouched(capacity.outputs, RESAMPLER),
             "limiter_template": new_limiters(1),
             "encoder_template": encoder,
             "decoder_template": decoder,
@@ -122,18 +122,18 @@ class MixerMemory:
                 [new_resamplers(1, rate, SAMPLE_RATE) for rate in RATES]
                 + [new_resamplers(1, SAMPLE_RATE, rate) for rate in RATES]
             ),
-            "poll": np.zeros(1, POLLFD),
-            "clock": np.zeros(1, TIMESPEC),
+            "poll": untouched(1, POLLFD),
+            "clock": untouched(1, TIMESPEC),
             "wake_count": np.ones(2, np.int64),
-            "total": np.zeros(FRAME_SAMPLES, np.float32),
-            "shared": np.zeros(FRAME_SAMPLES, np.float32),
-            "apart": np.zeros(FRAME_SAMPLES, np.float32),
-            "limited": np.zeros(FRAME_SAMPLES, np.float32),
-            "payload": np.zeros(PACKET_BYTES, np.uint8),
+            "total": untouched(FRAME_SAMPLES, np.float32),
+            "shared": untouched(FRAME_SAMPLES, np.float32),
+            "apart": untouched(FRAME_SAMPLES, np.float32),
+            "limited": untouched(FRAME_SAMPLES, np.float32),
+            "payload": untouched(PACKET_BYTES, np.uint8),
         }
         self._buffers["poll"]["fd"] = wake_fd
         self._buffers["poll"]["events"] = POLLIN
-        self.context: Array = np.zeros(1, MIXER_CONTEXT)
+        self.context: Array = untouched(1, MIXER_CONTEXT)
         self._set(
             {
                 "worker": index,

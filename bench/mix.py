@@ -161,7 +161,9 @@ async def _find(
     with progress.phase(f"search: {what} of one core", 1) as phase:
         attempt = partial(try_size, measure, shape_of, min(TRIAL_S, options.duration_s), trials, phase)
         ceiling = MOST_PARTICIPANTS / shape_of(1).participants if what == "lobbies" else MOST_PARTICIPANTS
-        found = await search_highest_rate(max(4.0, SEARCH_FROM * min(by_cpu, ceiling)), ceiling, attempt)
+        found = await search_highest_rate(
+            max(4.0, min(SEARCH_FROM * by_cpu, LOBBY.participants)), ceiling, attempt
+        )
     return HighestLoad(what, by_cpu, float(round(found.best)), tuple(trials))
 
 

@@ -26,7 +26,7 @@ from bench.process import sample_process
 from media.mixer.inputs import PARK_PACKETS
 from media.mixer.operations import MixerOperation
 from media.mixer.state import MixerCapacity
-from media.mixer.tables import MAX_OWN_INPUTS, Tally
+from media.mixer.tables import MAX_OWN_INPUTS, MAX_WHISPERS, Tally
 from media.native import TIMESPEC
 from media.state import COUNTER_WORDS, Capacity, SharedMemory
 from media.tables import NONE
@@ -114,7 +114,7 @@ class MixStage:
             MixerOperation.CLOSE_OUTPUT,
             (mix.index, PLAYER, stream, 1, stream, 1),
         )
-        own = (voice.index, *[NONE] * (MAX_OWN_INPUTS - 1), NONE)
+        own = (voice.index, *[NONE] * (MAX_OWN_INPUTS - 1 + MAX_WHISPERS))
         mixer.post(MixerOperation.SET_OWN, output.index, own)
         return voice
 

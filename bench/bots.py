@@ -39,8 +39,8 @@ async def run_bots_scenario(options: BotsOptions, progress: ProgressBars) -> Bot
             )
         owned.enter_context(kept_to_client(options.relay.pinning))
         total = options.probes * (options.rounds + options.clears)
-        # As people and bots with a machine of their own: those here sleep most of the time, too.
-        with progress.phase("delays", total) as phase, favoured(real_time=True):
+        # As people and bots with a machine of their own, as far as an ordinary thread can be.
+        with progress.phase("delays", total) as phase, favoured():
             delays = await measure_delays(
                 peer_settings(options.relay, options.profile, server),
                 couples=options.probes,
@@ -48,7 +48,7 @@ async def run_bots_scenario(options: BotsOptions, progress: ProgressBars) -> Bot
                 clears=options.clears,
                 phase=phase,
             )
-        with progress.phase("dispatch", max(1, options.dispatches)) as phase, favoured(real_time=True):
+        with progress.phase("dispatch", max(1, options.dispatches)) as phase, favoured():
             dispatches = Dispatches()
             if options.dispatches:
                 dispatches = await measure_dispatches(server, token, count=options.dispatches, phase=phase)

@@ -103,7 +103,7 @@ class MixedCrowd:
         """Let all of them send and receive until cancelled."""
 
         def run() -> None:
-            with pinned_thread(self._pinning.client_cpu), favoured(real_time=True):
+            with pinned_thread(self._pinning.client_cpu), favoured():
                 play_crowd(int(self._crowd.ctypes.data))
 
         async with trio.open_nursery() as nursery:

@@ -69,7 +69,7 @@ class MixStage:
             index=MIXER,
             shared=self._shared,
             capacity=MixerCapacity(mixes=shape.lobbies, inputs=rows, outputs=rows),
-            real_time=True,
+            real_time=False,  # it is driven to its limit beside a generator
         )
         self._voices: Array = np.zeros(rows, MIX_VOICE)
         self._streams: Array = np.zeros(shape.lobbies + rows, MIX_STREAM)
@@ -156,7 +156,7 @@ class MixStage:
 
         def run() -> None:
             # As a worker's thread; it sleeps most of the time, too.
-            with pinned_thread(self._pinning.client_cpu), favoured(real_time=True):
+            with pinned_thread(self._pinning.client_cpu), favoured():
                 play_voices(int(self._player.ctypes.data))
 
         async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 import fractions
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import av
 import numpy as np
@@ -20,6 +21,13 @@ MAX_PAYLOAD_BYTES = 1200
 @functools.cache
 def encode(encoder: str) -> tuple[tuple[bool, bytes], ...]:
     """(is a keyframe, bitstream) of each access unit of a small noisy picture that scrolls."""
+    # In a thread of its own: where SVT-AV1 runs as root, it makes the thread that calls it a real-time one of the highest
+    # priority, and all that this starts later would be that, too.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_encode, encoder).result()
+
+
+def _encode(encoder: str) -> tuple[tuple[bool, bytes], ...]:
     context = av.CodecContext.create(encoder, "w")
     context.width, context.height, context.pix_fmt = 160, 96, "yuv420p"
     context.framerate = fractions.Fraction(30, 1)

@@ -1,5 +1,6 @@
 """Speaks PCM into a mix."""
 
+import math
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -22,6 +23,10 @@ MAX_QUEUED_S: Final = 60
 LIVE_QUEUED_S: Final = 0.2
 LIVE_SLOTS: Final = 5
 """Frames of a live mouth in the mixer's ring; the rest of its 200 ms waits here, where the oldest can be dropped."""
+
+LEVEL_S: Final = 0.2
+"""So long a level holds that nothing follows."""
+SILENT_DBOV: Final = 127
 
 Samples = np.ndarray[Any, np.dtype[np.int16]]
 
@@ -78,6 +83,10 @@ class Mouth:
         self._gain = 1.0
         # Of the frames handed over and not known to be played: the position after each.
         self._ends: deque[int] = deque()
+        # Likewise, their levels; and that of the one that was played last, and when.
+        self._levels: deque[int] = deque()
+        self._level_dbov = SILENT_DBOV
+        self._level_at = -math.inf
         self._handed_over = 0
         self._frames_played = 0
         self._played = 0
@@ -151,6 +160,7 @@ class Mouth:
                 self._clearing = False
         self._note_played()
         self._ends.clear()
+        self._levels.clear()
         self._seals.clear()
         self.queued = self._played + self._waiting_samples
         self._clears += 1
@@ -178,8 +188,8 @@ class Mouth:
         self._mixer.post(MixerOperation.PUBLISH_INPUT, self.row.index, link)
 
     def _measure(self) -> int:
-        """Return what the mixer heard of it at the last tick, racily read."""
-        return int(self._mixer.memory.inputs["level_dbov"][self.row.index])
+        is_sounding = trio.current_time() - self._level_at < LEVEL_S
+        return self._level_dbov if is_sounding else SILENT_DBOV
 
     def _apply_gain(self) -> None:
         muted = self.track is not None and self.track.muted
@@ -206,6 +216,7 @@ class Mouth:
         for _ in range(frames - self._frames_played):
             if self._ends:
                 self._played = self._ends.popleft()
+                self._level_dbov, self._level_at = self._levels.popleft(), trio.current_time()
         self._frames_played = frames
 
     def _hand_over(self) -> None:
@@ -246,6 +257,7 @@ class Mouth:
         self._slot["samples"] = self._frame
         self._waiting_samples -= filled
         self._ends.append(self.queued - self._waiting_samples)
+        self._levels.append(_level_of(data[: self._frame]))
 
     def _drop_oldest(self, limit: int) -> None:
         while self.queued - self._played > limit and self._waiting_samples > self._frame:
@@ -259,3 +271,10 @@ class Mouth:
             self.queued -= excess
             self._seals = deque(seal - excess for seal in self._seals)
             self.dropped += excess
+
+
+def _level_of(samples: Samples) -> int:
+    """Return the level as RFC 6464 tells it: 0 the loudest, 127 silence."""
+    floats = samples.astype(np.float32)
+    power = float(floats @ floats) / (samples.size * 32768.0**2)
+    return SILENT_DBOV if power <= 0 else min(max(round(-10 * math.log10(power)), 0), SILENT_DBOV)

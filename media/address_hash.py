@@ -65,12 +65,26 @@ def find_peer(context: Any, key: np.ndarray) -> int:
     return -1
 
 
+@helper
+def _is_free_behind(context: Any, index: int) -> bool:
+    """Whether there is another free slot. The table is half empty, so it is not far."""
+    for distance in range(1, context.address_mask + 1):
+        if _slot(context, (index + distance) & context.address_mask).peer == 0:
+            return True
+    return False
+
+
 @kernel
 def bind_key(context: Any, key: np.ndarray, peer: int) -> bool:
-    """Bind `key` to `peer`, replacing an earlier binding of the same key. False when the table is full."""
+    """Bind `key` to `peer`, replacing an earlier binding of the same key. False when the table is full.
+
+    One slot stays free: that is where a run ends for `unbind_key`.
+    """
     index = _bucket(key, context.address_mask)
-    for _ in range(context.address_mask):
+    for _ in range(context.address_mask + 1):
         slot = _slot(context, index)
+        if slot.peer == 0 and not _is_free_behind(context, index):
+            return False
         if slot.peer == 0 or _holds(slot, key):
             slot.key[0] = key[0]
             slot.key[1] = key[1]

@@ -12,12 +12,12 @@ import numpy as np
 from bench import sound_loops
 from bench.mix_sound import talking, voice
 from media.audio.jitter import new_jitter_buffers
-from media.audio.levels import new_voices
 from media.audio.mix import new_limiters
 from media.audio.opus import MAX_PACKET_SAMPLES, new_decoder_template, new_encoder_template, new_states
 from media.audio.opus_library import libopus
 from media.audio.resample import new_resamplers
 from media.audio.samples import FRAME_SAMPLES, SAMPLE_RATE
+from media.audio.voice_activity import new_voices
 from media.mixer.state import ENCODING
 from media.mixer.tables import PACKET_BYTES
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from media.audio.jitter import FrameKind, JitterVerdict, insert_packet, play_frame
-from media.audio.levels import detect_voice, frame_level_dbov
+from media.audio.levels import frame_level_dbov
 from media.audio.mix import add_with_gain, limit_frame, mix_minus
 from media.audio.opus import decode_frame, encode_frame
 from media.audio.resample import resample
+from media.audio.voice_activity import detect_voice
 from media.jit import integer, kernel
 
 Array = Any  # ndarray; mypy does not know the fields of structured ones

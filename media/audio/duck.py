@@ -2,7 +2,7 @@
 
 Decides the gain of each 20 ms frame only; `media.audio.mix.add_with_gain` applies it. The gain moves evenly in decibels, down
 within ATTACK_FRAMES and up within RELEASE_FRAMES, so that neither is heard as a jump. That a pause between two words does not
-bring the background back at once is the hangover of `media.audio.levels`.
+bring the background back at once is the hangover of `media.audio.voice_activity`.
 """
 
 import math

@@ -5,10 +5,10 @@ from typing import Any
 from numba import carray
 
 from media.audio.jitter import JITTER
-from media.audio.levels import VOICE
 from media.audio.mix import LIMITER
 from media.audio.resample import RESAMPLER
 from media.audio.samples import RATES
+from media.audio.voice_activity import VOICE
 from media.jit import helper, integer
 from media.memory import pointer_at
 from media.native import memcpy

@@ -8,21 +8,16 @@ from hypothesis import strategies as st
 from level_twin import DominantTwin, VoiceTwin, level_dbov
 from sound_strategies import frames, noise, plain, records, speech, tone
 
-from media.audio.levels import (
-    HANGOVER_FRAMES,
-    LEVEL,
+from media.audio.dominant_speaker import (
     NOBODY,
     SUSTAINED_FRAMES,
     choose_dominant,
-    detect_voice,
-    detect_voices,
     forget_speaker,
-    frame_level_dbov,
-    measure_frames,
     new_dominant,
     new_speakers,
-    new_voices,
 )
+from media.audio.levels import LEVEL, frame_level_dbov, measure_frames
+from media.audio.voice_activity import HANGOVER_FRAMES, detect_voice, detect_voices, new_voices
 
 
 @pytest.mark.parametrize("function", both(frame_level_dbov))

@@ -2,8 +2,7 @@
 
     request -> offer at the provider -> the bot has joined -> its first PCM frame
 
-The step in the middle is the bot's own start: its WebSocket and its request to join. The last one ends with a tick of the mixer, so
-that it takes up to 20 ms by itself. Somebody talks in the lobby all the time.
+The step in the middle is the bot's own start: its WebSocket and its request to join. Somebody talks in the lobby all the time.
 """
 
 import json
@@ -62,7 +61,7 @@ class Dispatch:
 
     @property
     def to_sound_ns(self) -> int:
-        """From being in the lobby until the first frame: a request to listen, and the next tick."""
+        """From being in the lobby until the first frame: a request to listen, and its answer."""
         return self.heard_ns - self.joined_ns
 
     @property

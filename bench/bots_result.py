@@ -167,7 +167,7 @@ class BotsResult:
             "Mouth to bot: from sending a packet that begins with a click until the bot's code has the frame with it: "
             "jitter buffer, mixer, WebSocket, this client. Bot to ear: from the call of play() until the packet with the "
             "click has been decrypted: two WebSocket messages, a tick, limiter, encoder. Neither sender's nor listener's "
-            "own buffers are in it. Dispatch: from the HTTP request until the bot's code has a frame; the wait for a tick is in it."
+            "own buffers are in it. Dispatch: from the HTTP request until the bot's code has a frame."
         )
         notes.append(f"{self.pinning.describe().capitalize()}.")
         return notes

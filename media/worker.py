@@ -29,19 +29,14 @@ from media.memory import (
 from media.missing import ask_again
 from media.native import (
     CLOCK_MONOTONIC,
-    CLOCK_REALTIME,
     MMSGHDR,
     MSG_DONTWAIT,
     MSG_TRUNC,
-    TIMESPEC,
-    ppoll,
-    read,
     recvmmsg,
-    write,
 )
 from media.outbound_rows import switch_route
 from media.overload import note_batch, watch_load
-from media.priority import ask_for_real_time, watch_priority
+from media.priority import watch_priority
 from media.reports import send_reports
 from media.ring import release_slot, slot_to_read
 from media.send import MESSAGE_SIZE, flush_sends
@@ -63,6 +58,7 @@ from media.tables import (
     TAP_SWITCH,
 )
 from media.taps import cursors_of, ring_of, slot_of
+from media.thread_loop import begin_loop, has_mail, wait, wake_control_plane
 from media.verdicts import Verdict
 
 TICK_NS = 10_000_000
@@ -72,9 +68,6 @@ REPORT_PHASES = 100
 UNKNOWN_CHECKS_PER_TICK = 64
 """STUN from unproven addresses punted per tick: 6,400 joins a second, and no more of a flood than that."""
 
-NTP_EPOCH_S = 2_208_988_800
-"""From NTP's zero, 1900, to that of CLOCK_REALTIME, 1970 (RFC 5905)."""
-
 TAP_BATCH = 256
 """Packets taken from one tap per round, so that a busy neighbour cannot starve this worker's own socket."""
 
@@ -83,15 +76,8 @@ TAP_BATCH = 256
 def run_worker(address: int) -> None:
     """Serve until a STOP command. `address`: of a CONTEXT record prepared by `media.state`."""
     context = record_at(CONTEXT, address)
-    context.now_ns = read_clock(context, CLOCK_MONOTONIC)
-    context.wall_offset_ns = (
-        read_clock(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
-    )
-    context.next_tick_ns = context.now_ns + TICK_NS
+    begin_loop(context, TICK_NS)
     context.stun_tokens = UNKNOWN_CHECKS_PER_TICK
-    context.awake_since_ns = context.now_ns
-    if context.real_time_wanted != 0:
-        ask_for_real_time(context)
     while context.stopping == 0:
         apply_commands(context)
         received = _receive_batch(context)
@@ -101,13 +87,13 @@ def run_worker(address: int) -> None:
         if context.send_count != 0:
             flush_sends(context)
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
-            _wake_control_plane(context)
+            wake_control_plane(context)
         if received == 0 and taken == 0 and context.stopping == 0:
             context.busy_ns += read_clock(context, CLOCK_MONOTONIC) - context.awake_since_ns
             _sleep(context)
             context.now_ns = read_clock(context, CLOCK_MONOTONIC)
             context.awake_since_ns = context.now_ns
-    _wake_control_plane(context)
+    wake_control_plane(context)
 
 
 @kernel
@@ -231,41 +217,16 @@ def _tick(context: Any) -> None:
 
 
 @kernel
-def _wake_control_plane(context: Any) -> None:
-    context.events_pending = 0
-    context.acknowledgement_pending = 0
-    write(np.int32(context.event_fd), context.wake_count, 8)
-
-
-@kernel
 def _sleep(context: Any) -> None:
     flags = words_at(context.sleep_flags, context.workers * 8)
     mine = context.worker * 8
     store_release(flags, mine, integer(1))
     full_fence()
-    if not _has_mail(context):
-        timeout = integer(0)
+    if not has_mail(context):
+        duration_ns = integer(-1)
         if context.open_peers > 0 or context.shedding != 0:  # an overload ends also when all have left
             # Absolute deadlines: a late wake-up does not shift the ticks behind it.
-            remaining = max(integer(0), context.next_tick_ns - context.now_ns)
-            time = record_at(TIMESPEC, context.clock)
-            time.seconds = remaining // 1_000_000_000
-            time.nanoseconds = remaining % 1_000_000_000
-            timeout = context.clock
+            duration_ns = max(integer(0), context.next_tick_ns - context.now_ns)
         context.sleeps += 1
-        if ppoll(context.poll, np.uint64(2), timeout, np.uint64(0)) > 0:
-            # Fails with EAGAIN, harmlessly, when it was the socket that woke us.
-            read(np.int32(context.wake_fd), context.wake_count + 8, 8)
+        wait(context, 2, duration_ns)
     store_release(flags, mine, integer(0))
-
-
-@helper
-def _has_mail(context: Any) -> bool:
-    for writer in range(context.workers):
-        if writer != context.worker:
-            cursors = words_at(
-                cursors_of(context, ring_of(context, writer, context.worker)), RING_CURSOR_WORDS
-            )
-            if load_acquire(cursors, RING_WRITTEN) != cursors[RING_READ]:
-                return True
-    return slot_to_read(context.command_cursors, context.command_mask) >= 0

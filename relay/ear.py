@@ -49,7 +49,14 @@ class Ear:
     """
 
     def __init__(
-        self, mixer: Mixer, mix: Row, *, rate: int, source: Row | None, forget: Callable[["Ear"], None]
+        self,
+        mixer: Mixer,
+        mix: Row,
+        *,
+        rate: int,
+        source: Row | None,
+        at_once: bool,
+        forget: Callable[["Ear"], None],
     ) -> None:
         self.rate = rate
         self.closed = False
@@ -62,7 +69,7 @@ class Ear:
         self._cursors = memory.frame_cursors[port]
         self._words = memory.port_words[port]
         reset_port(self._words, self._cursors)
-        values = (mix.index, port, rate, NONE if source is None else source.index)
+        values = (mix.index, port, rate, NONE if source is None else source.index, at_once)
         mixer.post(MixerOperation.OPEN_PCM_OUTPUT, self.row.index, values, generation=self.row.generation)
         mixer.port_users[self] = None
         self._taken = np.zeros(PCM_SLOTS, PCM_FRAME)

@@ -98,8 +98,17 @@ class Mix:
             source = self._input_of(track)
             if source is None:
                 raise LocalProtocolError(f"{track.id} is not in the mix")
-        ear = Ear(self._mixer, self._row, rate=rate, source=source, forget=self._forget_ear)
-        self._ears[ear] = _Hearing(track, without or _nobody, listener)
+        hearing = _Hearing(track, without or _nobody, listener)
+        ear = Ear(
+            self._mixer,
+            self._row,
+            rate=rate,
+            source=source,
+            # What the mix was a moment ago is there for those who are not in it.
+            at_once=track is not None or not any(True for _ in hearing.without()),
+            forget=self._forget_ear,
+        )
+        self._ears[ear] = hearing
         self._settle()
         return ear
 

@@ -15,6 +15,7 @@ from media.mixer.arrays import (
 )
 from media.mixer.memory import input_at, mix_at, output_at, tally
 from media.mixer.operations import MixerOperation
+from media.mixer.outputs import give_last_frame
 from media.mixer.tables import MAX_OWN_INPUTS, MAX_WHISPERS, MAX_WORKERS, PCM, RTP, Tally
 from media.ring import release_slot, slot_to_read
 from media.tables import COMMAND, NONE
@@ -173,6 +174,7 @@ def _apply_to_output(context: Any, command: Any) -> None:
     output.mix = values[0]
     output.kind = PCM if is_pcm else RTP
     output.personal = 0
+    output.fresh = 1
     for index in range(MAX_WHISPERS):
         output.whispers[index] = NONE
     for index in range(MAX_OWN_INPUTS):
@@ -186,6 +188,8 @@ def _apply_to_output(context: Any, command: Any) -> None:
         set_resampler(context, context.output_resamplers, row, values[2], 1)
         if output.source != NONE:
             input_at(context, output.source).listeners += 1
+        if values[4] != 0:
+            give_last_frame(context, row)
     else:
         output.worker = values[1]
         output.outbound = values[2]

@@ -12,10 +12,10 @@ from media.audio.jitter import (
     play_frame,
     reset_jitter,
 )
-from media.audio.levels import detect_voice, frame_level_dbov
-from media.audio.opus import encode_frame
+from media.audio.levels import frame_level_dbov
 from media.audio.resample import resample
 from media.audio.samples import FRAME_SAMPLES, read_int16
+from media.audio.voice_activity import detect_voice
 from media.codecs import OPUS
 from media.jit import helper, integer, kernel
 from media.memory import (
@@ -45,9 +45,8 @@ from media.mixer.memory import (
     slot_place,
     tally,
 )
-from media.mixer.packets import REPORT_TICKS, send_clock, send_packet
+from media.mixer.packets import REPORT_TICKS, encode_payload, send_clock, send_packet
 from media.mixer.tables import (
-    PACKET_BYTES,
     PCM,
     PCM_FRAME,
     PCM_SLOTS,
@@ -290,13 +289,9 @@ def publish_input(context: Any, row: int) -> None:
         return
     else:
         voice.tail_ticks -= 1
-    length = encode_frame(
-        input_encoder(context, row), frame_of(context, row), bytes_at(context.payload, PACKET_BYTES)
-    )
+    length = encode_payload(context, input_encoder(context, row), frame_of(context, row))
     if length <= 0:
-        tally(context, Tally.CODEC_FAILED, 1)
         return
-    tally(context, Tally.FRAMES_ENCODED, 1)
     voice.sequence = (voice.sequence + 1) & 0xFFFF
     stream = voice.inbound_generation
     if begins or context.tick % REPORT_TICKS == 0:

@@ -6,9 +6,7 @@ they do not fill up. When no mix has anything to do it sleeps until a worker or 
 
 from typing import Any
 
-import numpy as np
-
-from media.atomics import full_fence, load_acquire, store_release
+from media.atomics import full_fence, store_release
 from media.audio.mix import add_with_gain, limit_frame
 from media.audio.samples import FRAME_SAMPLES
 from media.clock import read_clock
@@ -24,15 +22,15 @@ from media.mixer.inputs import (
     rest_input,
     take_tapped,
 )
-from media.mixer.memory import frame_of, input_at, mix_at, tally
+from media.mixer.memory import frame_of, input_at, mix_at, mixed_of, tally
 from media.mixer.outputs import give_outputs, settle_outputs
 from media.mixer.tables import LATENESS_BUCKETS, MIXER_CONTEXT, PCM, TICK_NS, Tally
-from media.native import CLOCK_MONOTONIC, CLOCK_REALTIME, TIMESPEC, ppoll, read, write
-from media.priority import ask_for_real_time, watch_priority
+from media.native import CLOCK_MONOTONIC
+from media.priority import watch_priority
 from media.ring import release_slot, slot_to_read
-from media.tables import NONE, RING_CURSOR_WORDS, RING_READ, RING_WRITTEN
+from media.tables import NONE
 from media.taps import cursors_of, ring_of, slot_of
-from media.worker import NTP_EPOCH_S
+from media.thread_loop import begin_loop, has_mail, wait, wake_control_plane
 
 DRAIN_NS = 5_000_000
 
@@ -50,14 +48,7 @@ SKIP_TICKS = 5
 def run_mixer(address: int) -> None:
     """Mix until a STOP command. `address`: of a MIXER_CONTEXT record prepared by `media.mixer.state`."""
     context = record_at(MIXER_CONTEXT, address)
-    context.now_ns = read_clock(context, CLOCK_MONOTONIC)
-    context.wall_offset_ns = (
-        read_clock(context, CLOCK_REALTIME) - context.now_ns + NTP_EPOCH_S * 1_000_000_000
-    )
-    context.next_tick_ns = context.now_ns + TICK_NS
-    context.awake_since_ns = context.now_ns
-    if context.real_time_wanted != 0:
-        ask_for_real_time(context)
+    begin_loop(context, TICK_NS)
     while context.stopping == 0:
         apply_mixer_commands(context)
         taken = _drain_taps(context)
@@ -67,11 +58,11 @@ def run_mixer(address: int) -> None:
         if context.now_ns >= context.next_tick_ns:
             _tick(context)
         if context.events_pending != 0 or context.acknowledgement_pending != 0:
-            _wake_control_plane(context)
+            wake_control_plane(context)
         if context.stopping == 0:
             context.now_ns = read_clock(context, CLOCK_MONOTONIC)
             _sleep(context)
-    _wake_control_plane(context)
+    wake_control_plane(context)
 
 
 @kernel
@@ -178,19 +169,12 @@ def _tick_mix(context: Any, row: int) -> None:
         total,
         limiters_at(context.mix_limiters, context.mix_capacity),
         row,
-        floats_at(context.shared, FRAME_SAMPLES),
+        mixed_of(context, row),
     )
     tally(context, Tally.SAMPLES_LIMITED, limited)
     give_outputs(context, row)
     mix.sequence = (mix.sequence + 1) & 0xFFFF
     mix.starts = 0
-
-
-@kernel
-def _wake_control_plane(context: Any) -> None:
-    context.events_pending = 0
-    context.acknowledgement_pending = 0
-    write(np.int32(context.event_fd), context.wake_count, 8)
 
 
 @kernel
@@ -200,17 +184,17 @@ def _sleep(context: Any) -> None:
     flags = words_at(context.sleep_flags, context.workers * 8)
     mine = context.worker * 8
     if context.stirring != 0:
-        _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(DRAIN_NS))))
+        wait(context, 1, max(integer(0), min(context.next_tick_ns - now_ns, integer(DRAIN_NS))))
     elif now_ns - context.trickle_ns < TRICKLE_NS:
         # Of a crowd that is silent more come in 20 ms than a tap holds.
         pause_ns = DRAIN_NS if context.trickle > context.tap_mask // 8 else TICK_NS
-        _wait(context, max(integer(0), min(context.next_tick_ns - now_ns, integer(pause_ns))))
+        wait(context, 1, max(integer(0), min(context.next_tick_ns - now_ns, integer(pause_ns))))
     else:
         store_release(flags, mine, integer(1))
         full_fence()
-        if not _has_mail(context):
+        if not has_mail(context):
             context.sleeps += 1
-            _wait(context, integer(-1))
+            wait(context, 1, integer(-1))
             # Whoever woke us may have filled a port: only a tick looks at those.
             context.stirring = 1
         store_release(flags, mine, integer(0))
@@ -220,28 +204,3 @@ def _sleep(context: Any) -> None:
     if context.ticking == 0 and missed > 0:
         # Nothing was to be heard meanwhile. What is opened now begins now, and not when we fell asleep.
         _leave_out(context, missed)
-
-
-@helper
-def _wait(context: Any, duration_ns: int) -> None:
-    """Sleep for so long, or until woken; below zero: until woken."""
-    timeout = integer(0)
-    if duration_ns >= 0:
-        time = record_at(TIMESPEC, context.clock)
-        time.seconds = duration_ns // 1_000_000_000
-        time.nanoseconds = duration_ns % 1_000_000_000
-        timeout = context.clock
-    if ppoll(context.poll, np.uint64(1), timeout, np.uint64(0)) > 0:
-        read(np.int32(context.wake_fd), context.wake_count + 8, 8)
-
-
-@helper
-def _has_mail(context: Any) -> bool:
-    for writer in range(context.workers):
-        if writer != context.worker:
-            cursors = words_at(
-                cursors_of(context, ring_of(context, writer, context.worker)), RING_CURSOR_WORDS
-            )
-            if load_acquire(cursors, RING_WRITTEN) != cursors[RING_READ]:
-                return True
-    return slot_to_read(context.command_cursors, context.command_mask) >= 0

@@ -41,6 +41,12 @@ def frame_of(context: Any, input_row: int) -> Any:
 
 
 @helper
+def mixed_of(context: Any, mix_row: int) -> Any:
+    """float32 [960]: all of a mix behind its limiter, as of its last tick awake."""
+    return floats_at(context.mix_frames + integer(mix_row) * FRAME_BYTES, FRAME_SAMPLES)
+
+
+@helper
 def port_words(context: Any, port: int) -> Any:
     """int64 [PORT_WORDS] of a port."""
     return words_at(context.port_words + integer(port) * PORT_WORDS * 8, PORT_WORDS)

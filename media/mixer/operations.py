@@ -18,7 +18,7 @@ class MixerOperation(IntEnum):
     PUBLISH_INPUT = 6  # worker, inbound, generation; NONE for nobody wants it
     CLOSE_INPUT = 7
     OPEN_RTP_OUTPUT = 8  # mix, worker, outbound, its generation, inbound, its generation
-    OPEN_PCM_OUTPUT = 9  # mix, port, rate, source or NONE
+    OPEN_PCM_OUTPUT = 9  # mix, port, rate, source or NONE, 1 to begin with the last tick's frame
     SET_OWN = (
         10  # the MAX_OWN_INPUTS inputs to leave out, and MAX_WHISPERS private ones to hear; NONE for none
     )

@@ -10,11 +10,11 @@ from typing import Any
 from media.atomics import load_acquire
 from media.audio.levels import frame_level_dbov
 from media.audio.mix import add_with_gain, limit_frame, mix_minus
-from media.audio.opus import encode_frame, reset_codec
+from media.audio.opus import reset_codec
 from media.audio.resample import resample
 from media.audio.samples import FRAME_SAMPLES, write_int16
 from media.jit import helper, integer, kernel
-from media.memory import bytes_at, floats_at, record_at, shorts_at, words_at
+from media.memory import floats_at, record_at, shorts_at, words_at
 from media.mixer.arrays import (
     copy_limiter,
     limiters_at,
@@ -28,17 +28,17 @@ from media.mixer.memory import (
     frame_of,
     input_at,
     mix_at,
+    mixed_of,
     output_at,
     port_cursors,
     port_words,
     slot_place,
     tally,
 )
-from media.mixer.packets import REPORT_TICKS, send_clock, send_packet, send_switch
+from media.mixer.packets import REPORT_TICKS, encode_payload, send_clock, send_packet, send_switch
 from media.mixer.tables import (
     MAX_OWN_INPUTS,
     MAX_WHISPERS,
-    PACKET_BYTES,
     PCM,
     PCM_FRAME,
     PCM_SLOTS,
@@ -60,12 +60,13 @@ def settle_outputs(context: Any, mix_row: int) -> None:
         wanted = _is_personal(context, output)
         if output.kind == PCM:
             if wanted and output.personal == 0:
-                copy_limiter(context.output_limiters, row, context.mix_limiters, mix_row)
+                _take_limiter(context, output, row, mix_row)
             output.personal = wanted
         elif wanted and output.personal == 0:
             _leave_shared(context, mix, mix_row, output, row)
         elif not wanted and output.personal != 0:
             _join_shared(context, mix, mix_row, output, row)
+        output.fresh = 0
         row = integer(output.next_of_mix)
     if mix.shared_outputs == 0:
         mix.encodes = 0
@@ -87,6 +88,15 @@ def _is_personal(context: Any, output: Any) -> bool:
     return False
 
 
+@helper
+def _take_limiter(context: Any, output: Any, row: int, mix_row: int) -> None:
+    """Go on with what the limiter of all has looked ahead to. Who is new begins without: its own voice may be in there."""
+    if output.fresh != 0:
+        copy_limiter(context.output_limiters, row, context.limiter_template, 0)
+    else:
+        copy_limiter(context.output_limiters, row, context.mix_limiters, mix_row)
+
+
 @kernel
 def _leave_shared(context: Any, mix: Any, mix_row: int, output: Any, row: int) -> None:
     if not send_switch(
@@ -101,11 +111,11 @@ def _leave_shared(context: Any, mix: Any, mix_row: int, output: Any, row: int) -
     ):
         return
     send_clock(context, output.worker, output.inbound, output.inbound_generation, mix.generation)
-    if mix.encodes != 0:
+    if mix.encodes != 0 and output.fresh == 0:
         memcpy(output_encoder(context, row), mix_encoder(context, mix_row), context.encoder_size)
     else:
         reset_codec(output_encoder(context, row), context.encoder_template, context.encoder_size)
-    copy_limiter(context.output_limiters, row, context.mix_limiters, mix_row)
+    _take_limiter(context, output, row, mix_row)
     output.personal = 1
     mix.shared_outputs -= 1
 
@@ -132,7 +142,7 @@ def _join_shared(context: Any, mix: Any, mix_row: int, output: Any, row: int) ->
 
 @kernel
 def give_outputs(context: Any, mix_row: int) -> None:
-    """Encode and hand out what there is to hear: `context.total` before, and `context.shared` behind the limiter."""
+    """Encode and hand out what there is to hear: `context.total` before, and `mixed_of` behind the limiter."""
     mix = mix_at(context, mix_row)
     if mix.shared_outputs > 0:
         _give_shared(context, mix, mix_row)
@@ -148,15 +158,9 @@ def give_outputs(context: Any, mix_row: int) -> None:
 
 @kernel
 def _give_shared(context: Any, mix: Any, mix_row: int) -> None:
-    length = encode_frame(
-        mix_encoder(context, mix_row),
-        floats_at(context.shared, FRAME_SAMPLES),
-        bytes_at(context.payload, PACKET_BYTES),
-    )
+    length = encode_payload(context, mix_encoder(context, mix_row), mixed_of(context, mix_row))
     if length <= 0:
-        tally(context, Tally.CODEC_FAILED, 1)
         return
-    tally(context, Tally.FRAMES_ENCODED, 1)
     for worker in range(context.workers):
         inbound = integer(mix.link_inbound[worker])
         if inbound == NONE:
@@ -179,15 +183,9 @@ def _give_shared(context: Any, mix: Any, mix_row: int) -> None:
 
 @kernel
 def _give_personal(context: Any, mix: Any, output: Any, row: int) -> None:
-    length = encode_frame(
-        output_encoder(context, row),
-        _without_own(context, output, row),
-        bytes_at(context.payload, PACKET_BYTES),
-    )
+    length = encode_payload(context, output_encoder(context, row), _without_own(context, output, row))
     if length <= 0:
-        tally(context, Tally.CODEC_FAILED, 1)
         return
-    tally(context, Tally.FRAMES_ENCODED, 1)
     send_packet(
         context,
         output.worker,
@@ -227,6 +225,17 @@ def _without_own(context: Any, output: Any, row: int) -> Any:
 
 
 @kernel
+def give_last_frame(context: Any, row: int) -> None:
+    """Let a port that was opened between two ticks begin with the frame of the tick before, if its mix is awake.
+
+    Otherwise who is asked to listen waits for up to 20 ms before there is anything.
+    """
+    output = output_at(context, row)
+    if mix_at(context, output.mix).awake_ticks > 0:
+        _give_pcm(context, output, row)
+
+
+@kernel
 def _give_pcm(context: Any, output: Any, row: int) -> None:
     cursors = words_at(port_cursors(context, output.port), RING_CURSOR_WORDS)
     written = cursors[RING_WRITTEN]
@@ -259,9 +268,9 @@ def _give_pcm(context: Any, output: Any, row: int) -> None:
             record.level_dbov = frame_level_dbov(apart)
             count = resample(apart, resamplers, row, resampled)
         else:
-            shared = floats_at(context.shared, FRAME_SAMPLES)
-            record.level_dbov = frame_level_dbov(shared)
-            count = resample(shared, resamplers, row, resampled)
+            mixed = mixed_of(context, output.mix)
+            record.level_dbov = frame_level_dbov(mixed)
+            count = resample(mixed, resamplers, row, resampled)
     record.samples = write_int16(resampled[:count], shorts_at(place + PCM_DATA, FRAME_SAMPLES))
     record.timestamp = (context.tick - output.opened_tick) * (output.rate // 50)
     publish_slot(port_cursors(context, output.port))

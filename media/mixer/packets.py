@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from media.audio.opus import encode_frame
 from media.codecs import OPUS
 from media.jit import helper, integer, kernel
 from media.memory import TAP_DATA, TAP_META, bytes_at, packets_at, record_at
@@ -21,6 +22,14 @@ REPORT_TICKS = 250
 def rtp_timestamp(context: Any) -> int:
     """Of the packets of this tick: 48 kHz, the same for all streams of the mixer."""
     return (context.tick * 960) & 0xFFFFFFFF
+
+
+@kernel
+def encode_payload(context: Any, encoder_address: int, samples: Any) -> int:
+    """Encode float32 [960] into `context.payload`. Returns: its bytes; 0 or less when there are none."""
+    length = encode_frame(encoder_address, samples, bytes_at(context.payload, PACKET_BYTES))
+    tally(context, Tally.FRAMES_ENCODED if length > 0 else Tally.CODEC_FAILED, 1)
+    return length
 
 
 @kernel

@@ -10,11 +10,11 @@ from typing import Any, Final, TypedDict
 import numpy as np
 
 from media.audio.jitter import new_jitter_buffers
-from media.audio.levels import VOICE, new_voices
 from media.audio.mix import LIMITER, new_limiters
 from media.audio.opus import new_decoder_template, new_encoder_template, new_states
 from media.audio.resample import RESAMPLER, new_resamplers
 from media.audio.samples import FRAME_SAMPLES, RATES, SAMPLE_RATE
+from media.audio.voice_activity import VOICE, new_voices
 from media.mixer.tables import (
     INPUT,
     LATENESS_BUCKETS,
@@ -112,6 +112,7 @@ class MixerMemory:
             "input_frames": untouched((capacity.inputs, FRAME_SAMPLES), np.float32),
             "mix_encoders": new_states(encoder, capacity.mixes),
             "mix_limiters": untouched(capacity.mixes, LIMITER),
+            "mix_frames": untouched((capacity.mixes, FRAME_SAMPLES), np.float32),
             "output_encoders": new_states(encoder, capacity.outputs),
             "output_limiters": untouched(capacity.outputs, LIMITER),
             "output_resamplers": untouched(capacity.outputs, RESAMPLER),
@@ -126,7 +127,6 @@ class MixerMemory:
             "clock": untouched(1, TIMESPEC),
             "wake_count": np.ones(2, np.int64),
             "total": untouched(FRAME_SAMPLES, np.float32),
-            "shared": untouched(FRAME_SAMPLES, np.float32),
             "apart": untouched(FRAME_SAMPLES, np.float32),
             "limited": untouched(FRAME_SAMPLES, np.float32),
             "payload": untouched(PACKET_BYTES, np.uint8),

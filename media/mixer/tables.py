@@ -89,6 +89,7 @@ OUTPUT = np.dtype(
         ("next_of_mix", "i4"),
         ("kind", "u1"),
         ("personal", "u1"),  # its mix is its own at present: one of its inputs sounds, or a private one does
+        ("fresh", "u1"),  # it has heard nothing yet
         ("own", "i4", (MAX_OWN_INPUTS,)),  # inputs its mix leaves out; NONE
         ("whispers", "i4", (MAX_WHISPERS,)),  # private inputs it hears; NONE
         # RTP: the subscriber's stream, and the stream that feeds it while its mix is its own.
@@ -181,6 +182,7 @@ MIXER_CONTEXT = np.dtype(
         ("input_frames", "i8"),  # float32 [input_capacity][960]: what each gave this tick
         ("mix_encoders", "i8"),
         ("mix_limiters", "i8"),  # LIMITER [mix_capacity]
+        ("mix_frames", "i8"),  # float32 [mix_capacity][960]: each mix behind its limiter, as of its last tick
         ("output_encoders", "i8"),
         ("output_limiters", "i8"),
         ("output_resamplers", "i8"),
@@ -207,7 +209,6 @@ MIXER_CONTEXT = np.dtype(
         ("clock", "i8"),
         ("wake_count", "i8"),
         ("total", "i8"),  # float32 [960]: the mix at hand, before the limiter
-        ("shared", "i8"),  # likewise, after it
         ("apart", "i8"),  # likewise, for one output
         ("limited", "i8"),
         ("payload", "i8"),  # uint8 [PACKET_BYTES]

@@ -11,7 +11,7 @@ from rtcp_packets import ReceiverReport, ReportBlock, SenderReport, SourceDescri
 from rtp_packets import KEYFRAME
 from waiting import eventually
 
-from media.worker import NTP_EPOCH_S
+from media.thread_loop import NTP_EPOCH_S
 from relay import open_relay
 
 pytestmark = pytest.mark.usefixtures("kernels")

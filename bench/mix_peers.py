@@ -5,16 +5,16 @@ import select
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import trio
 
+from bench.compiled_peers import play_until_cancelled
 from bench.errors import BenchError
 from bench.lean_websocket import open_lean_session
 from bench.lobby import random_lobby
-from bench.machine import Pinning, pinned_thread
+from bench.machine import Pinning
 from bench.mix_peers_loop import play_crowd
 from bench.mix_shape import Shape
 from bench.mix_sound import PayloadTable, payload_table
@@ -32,7 +32,6 @@ from bench.peer import Connected, PeerSettings, connect_media, local_transport, 
 from bench.progress import Phase
 from media.native import TIMESPEC
 from media.srtp import SrtpDirection, SrtpSession
-from relay.scheduling import favoured
 
 CONCURRENT_JOINS: Final = 8
 JOIN_TIMEOUT_S: Final = 60.0
@@ -101,18 +100,7 @@ class MixedCrowd:
 
     async def play(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Let all of them send and receive until cancelled."""
-
-        def run() -> None:
-            with pinned_thread(self._pinning.client_cpu), favoured():
-                play_crowd(int(self._crowd.ctypes.data))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(trio.to_thread.run_sync, run, limiter=trio.CapacityLimiter(1)))
-            task_status.started()
-            try:
-                await trio.sleep_forever()
-            finally:
-                self._crowd["stopping"] = 1
+        await play_until_cancelled(play_crowd, self._crowd, self._pinning.client_cpu, task_status=task_status)
 
     def counts(self) -> dict[str, int]:
         """Read what was counted so far, racily."""

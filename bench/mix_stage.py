@@ -4,7 +4,6 @@ import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, Final
@@ -12,7 +11,8 @@ from typing import Any, Final
 import numpy as np
 import trio
 
-from bench.machine import Pinning, pinned_thread
+from bench.compiled_peers import play_until_cancelled
+from bench.machine import Pinning
 from bench.mix_loop import play_voices
 from bench.mix_shape import Shape
 from bench.mix_sound import payload_table
@@ -32,7 +32,6 @@ from media.state import COUNTER_WORDS, Capacity, SharedMemory
 from media.tables import NONE
 from relay.command_port import Row
 from relay.mixer import Mixer
-from relay.scheduling import favoured
 
 THREAD: Final = "relay mixer"
 PAUSE_NS: Final = 500_000
@@ -153,19 +152,9 @@ class MixStage:
 
     async def play(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Let all of them send until cancelled."""
-
-        def run() -> None:
-            # As a worker's thread; it sleeps most of the time, too.
-            with pinned_thread(self._pinning.client_cpu), favoured():
-                play_voices(int(self._player.ctypes.data))
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(trio.to_thread.run_sync, run, limiter=trio.CapacityLimiter(1)))
-            task_status.started()
-            try:
-                await trio.sleep_forever()
-            finally:
-                self._player["stopping"] = 1
+        await play_until_cancelled(
+            play_voices, self._player, self._pinning.client_cpu, task_status=task_status
+        )
 
     def snapshot(self) -> MixSnapshot:
         """Read all counts, racily."""

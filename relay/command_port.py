@@ -7,7 +7,7 @@ posted before: until then a packet under way may still touch it.
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import count
@@ -160,6 +160,32 @@ class CommandPort(Generic[OperationT]):
             self._commands_wait.set()
         while self._retirements and self._retirements[0][0] <= applied:
             self._retirements.popleft()[1]()
+
+    async def _run_thread(
+        self,
+        run: Callable[[int], None],
+        context: np.ndarray[Any, Any],
+        name: str,
+        attend: Callable[[], Awaitable[None]],
+        *,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """Run a kernel in a thread of this name and `attend` to what it tells until cancelled.
+
+        Then stop it, join it and retire all rows.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._run_kernel, run, context, name)
+                nursery.start_soon(attend)
+                nursery.start_soon(self._wake_kernel)
+                task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self.post(self._stop, 0)
+        finally:
+            self._acknowledge(self._posted)
 
     async def _run_kernel(self, run: Callable[[int], None], context: np.ndarray[Any, Any], name: str) -> None:
         """Let a kernel run on its context in a thread until it is told to stop."""

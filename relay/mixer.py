@@ -73,18 +73,9 @@ class Mixer(CommandPort[MixerOperation]):
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the kernel and attend to the ports until cancelled; then stop it, join it and retire all rows."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_kernel, run_mixer, self.memory.context, "relay mixer")
-                nursery.start_soon(self._attend)
-                nursery.start_soon(self._wake_kernel)
-                task_status.started()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self.post(MixerOperation.STOP, 0)
-        finally:
-            self._acknowledge(self._posted)
+        await self._run_thread(
+            run_mixer, self.memory.context, "relay mixer", self._attend, task_status=task_status
+        )
 
     def release(self) -> None:
         """Close the descriptors of a mixer that does not run, or no longer. Call once."""

@@ -3,6 +3,7 @@
 import os
 import socket as socketlib
 import time
+from functools import partial
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -100,18 +101,8 @@ class Worker(CommandPort[Operation]):
 
     async def run(self, handler: EventHandler, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the kernel and hand its events over until cancelled; then stop it, join it and retire all rows."""
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._run_kernel, run_worker, self.memory.context, "relay worker")
-                nursery.start_soon(self._pump_events, handler)
-                nursery.start_soon(self._wake_kernel)
-                task_status.started()
-                try:
-                    await trio.sleep_forever()
-                finally:
-                    self.post(Operation.STOP, 0)
-        finally:
-            self._acknowledge(self._posted)
+        pump = partial(self._pump_events, handler)
+        await self._run_thread(run_worker, self.memory.context, "relay worker", pump, task_status=task_status)
 
     def release(self) -> None:
         """Close the socket and the descriptors of a worker that does not run, or no longer. Call once."""

@@ -87,6 +87,7 @@ def _resume(requester: Requester, message: Resume) -> Outcome:
         lobby=None if membership is None or missed is not None else membership.snapshot,
         media_state=session.media.state,
         audio_streams=() if session.voices is None else session.voices.numbers,
+        private_audio=() if membership is None else membership.participant.whisperers,
     )
     return Outcome(resumed, preceded_by=session.recapitulate_sound(), followed_by=missed or ())
 

@@ -1,11 +1,13 @@
 """A participant: a session while it is in a lobby, and the tracks it publishes there."""
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import relay
 from signaling import messages
 from signaling.identifiers import new_id
+from signaling.messages import encode_server
 from signaling.removals import Removal
 
 
@@ -82,6 +84,7 @@ class Participant:
         self.joined_at = joined_at or datetime.now(UTC)
         self.tracks: dict[str, PublishedTrack] = {}
         self.speaking = False
+        self._whispers: Counter[str] = Counter()
         #: Tracks of audio that it begins later are muted by the server as well.
         self.muted_by_server = False
         #: Events up to this number were before its time.
@@ -103,6 +106,20 @@ class Participant:
                 speaking=self.speaking,
             )
         return self._description
+
+    @property
+    def whisperers(self) -> tuple[str, ...]:
+        """The ids of those who speak to it alone."""
+        return tuple(self._whispers)
+
+    def hear_alone(self, participant_id: str, *, begins: bool) -> None:
+        """Note that somebody begins or ends to speak to it alone; it is told when that is another one, or the last time."""
+        before = self.whisperers
+        self._whispers[participant_id] += 1 if begins else -1
+        if self._whispers[participant_id] <= 0:
+            del self._whispers[participant_id]
+        if self.whisperers != before:
+            self.deliver(encode_server(messages.PrivateAudio(participant_ids=self.whisperers)))
 
     def changed(self) -> None:
         """Note that the participant, its tracks or one of them are not what was described."""

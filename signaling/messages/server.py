@@ -28,6 +28,7 @@ class Resumed(ServerMessage):
     ``replayed``: the client has the lobby as it was at ``last_seq``; the events after that follow, and ``lobby`` is None.
     Otherwise ``lobby`` is the lobby as it is now (None: in none), and events follow from exactly there.
     ``audio_streams``: the streams and subscriptions of ``audio_listen`` and ``play_open`` that go on; all others are over.
+    ``private_audio``: as the event of that name has it.
     """
 
     type: ClassVar[str] = "resumed"
@@ -36,6 +37,7 @@ class Resumed(ServerMessage):
     lobby: LobbySnapshot | None
     media_state: MediaStateName
     audio_streams: tuple[StrictInt, ...] = ()
+    private_audio: tuple[str, ...] = ()
 
 
 class Joined(LobbySnapshot, ServerMessage):
@@ -265,6 +267,16 @@ class MediaState(ServerMessage):
     type: ClassVar[str] = "media_state"
     state: MediaStateName
     reason: str | None = None
+
+
+class PrivateAudio(ServerMessage):
+    """These participants, and no others, speak to this client alone from now on (``play_open`` with ``to``).
+
+    The mix and streams of samples have it, audio slots do not.
+    """
+
+    type: ClassVar[str] = "private_audio"
+    participant_ids: tuple[str, ...]
 
 
 class Closing(ServerMessage):

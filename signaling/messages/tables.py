@@ -43,6 +43,7 @@ _REPLIES_AND_EVENTS: tuple[type[server.ServerMessage], ...] = (
     server.LobbyClosed,
     server.Removed,
     server.MediaState,
+    server.PrivateAudio,
     server.Closing,
     *AUDIO_SERVER_MESSAGES,
 )

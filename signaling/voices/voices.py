@@ -40,6 +40,7 @@ class Voices:
         self._participant = participant
         self._numbers = numbers
         self._leaving = False
+        self._targets: dict[Mouth, str] = {}
         self._hearing = Hearing(
             lobby.mix,
             participant.participant_id,
@@ -145,10 +146,21 @@ class Voices:
         mouth = self._mix.require().open_mouth(rate=rate, to=target)
         if mouth.track is not None:
             self._lobby.publish(self._participant, mouth.track, source=SOURCE)
+        if target is not None:
+            self._targets[mouth] = target
+            self._tell_target(target, begins=True)
         return mouth
+
+    def _tell_target(self, target: str, *, begins: bool) -> None:
+        listener = self._lobby.participants.get(target)
+        if listener is not None:  # else it has just left
+            listener.hear_alone(self._participant.participant_id, begins=begins)
 
     def _close_mouth(self, mouth: Mouth) -> None:
         mouth.close()
+        target = self._targets.pop(mouth, None)
+        if target is not None:
+            self._tell_target(target, begins=False)
         if (
             mouth.track is not None and not self._leaving
         ):  # else the lobby is told that all its tracks are gone

@@ -36,16 +36,24 @@ EARS = """
 globalThis.ears = (() => {
   const context = new AudioContext();
   const heard = new Map();
+  function analyse(track) {
+    let analyser = heard.get(track);
+    if (!analyser) {
+      analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+      context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+      heard.set(track, analyser);
+    }
+    const decibels = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(decibels);
+    return { analyser, decibels };
+  }
   return {
+    decibelsAt(track, hertz) {
+      const { analyser, decibels } = analyse(track);
+      return Math.max(decibels[Math.round((hertz * analyser.fftSize) / context.sampleRate)], -200);
+    },
     listen(track) {
-      let analyser = heard.get(track);
-      if (!analyser) {
-        analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
-        context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
-        heard.set(track, analyser);
-      }
-      const decibels = new Float32Array(analyser.frequencyBinCount);
-      analyser.getFloatFrequencyData(decibels);
+      const { analyser, decibels } = analyse(track);
       const loudest = decibels.reduce((best, value, bin) => (value > decibels[best] ? bin : best), 0);
       return { hertz: (loudest * context.sampleRate) / analyser.fftSize, decibels: Math.max(decibels[loudest], -200) };
     },

@@ -30,6 +30,12 @@ SOUNDS = """
   .filter((track) => track)
   .map((track) => ears.listen(track))
 """
+MIXED = """
+(hertz) => {
+  const track = relay.call.mediaOf("mix");
+  return track ? hertz.map((one) => ears.decibelsAt(track, one)) : null;
+}
+"""
 COUNT_OFFERS = """
 globalThis.offersMade = 0;
 (() => {
@@ -123,6 +129,16 @@ class CallTab:
                 )
             ),
             f"tones of {hertz}; heard {self.evaluate(SOUNDS)}",
+        )
+
+    def wait_mixed_tones(self, hertz: Collection[float]) -> None:
+        """Wait until the mix is what is listened to, and these tones are all in it."""
+        self.wait(
+            lambda: (
+                (mixed := self.page.evaluate(MIXED, list(hertz))) is not None
+                and min(mixed) > AUDIBLE_DECIBELS
+            ),
+            f"tones of {hertz} in the mix",
         )
 
     def heard_hertz(self) -> list[float]:

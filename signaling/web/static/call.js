@@ -2,8 +2,8 @@
  * The media of one participant: one RTCPeerConnection, kept in line with what is wanted.
  *
  * Whoever uses it states wishes: `publish` says what we send, `want` what we receive of the others: tracks, and the
- * lobby's audio slots, in which whoever speaks is heard. A slot is wanted, carried and shown like a track, under an id of
- * our own (`slotId`); only the server is told the difference. A single loop
+ * lobby's audio slots, in which whoever speaks is heard, or the mix of all. A slot, or the mix, is wanted, carried and shown
+ * like a track, under an id of our own (`slotId`, `MIX`); only the server is told the difference. A single loop
  * (`#reconcile`) compares wishes with sections and does the least that makes them true:
  *
  *   1. `unsubscribe` sections whose track nobody wants any more; they stay negotiated, for reuse
@@ -14,7 +14,8 @@
  * We always offer and the server always answers, so there is no glare; only one offer is under way, and wishes that
  * arrive meanwhile wait for the next round. What happens when the path breaks is decided in path.js.
  *
- * Events: `media` ({trackId, track|null}), `state` (see path.js), `problem` (RequestError).
+ * Events: `media` ({trackId, track|null}), `state` (see path.js), `refused` ({trackId}: we do not get it), `problem`
+ * (RequestError).
  *
  * @typedef {{name: string, kind: "audio"|"video", track: MediaStreamTrack|null, muted: boolean,
  *            transceiver: RTCRtpTransceiver|null, trackId: string|null, announced: boolean}} Publication
@@ -34,8 +35,17 @@ export function slotId(slot) {
   return `slot:${slot}`;
 }
 
+/** What the mix is called where others have track ids. */
+export const MIX = "mix";
+
+/** Whether it is one of ours: how many sections they take is known from the beginning. */
+function isVoices(trackId) {
+  return trackId === MIX || trackId?.startsWith("slot:");
+}
+
 /** What the server is told that a section shall carry. */
 function carrying(trackId) {
+  if (trackId === MIX) return { mix: true };
   return trackId.startsWith("slot:") ? { slot: Number(trackId.slice(5)) } : { track_id: trackId };
 }
 
@@ -142,13 +152,13 @@ export class Call extends Emitter {
   }
 
   /**
-   * State what we receive: exactly these tracks, and that many audio slots.
+   * State what we receive: exactly these tracks, and that many audio slots or the mix.
    * @param {{track_id: string, kind: "audio"|"video"}[]} tracks
-   * @param {number} slots
+   * @param {number|MIX} voices
    */
-  want(tracks, slots) {
-    const voices = Array.from({ length: slots }, (_, slot) => [slotId(slot), "audio"]);
-    this.#wanted = new Map([...voices, ...tracks.map((track) => [track.track_id, track.kind])]);
+  want(tracks, voices) {
+    const ids = voices === MIX ? [MIX] : Array.from({ length: voices }, (_, slot) => slotId(slot));
+    this.#wanted = new Map([...ids.map((id) => [id, "audio"]), ...tracks.map((track) => [track.track_id, track.kind])]);
     for (const trackId of this.#refused) if (!this.#wanted.has(trackId)) this.#refused.delete(trackId);
     this.#wish();
   }
@@ -238,16 +248,22 @@ export class Call extends Emitter {
 
   async #subscribe(section, trackId) {
     const { mid } = section.transceiver;
-    const failure = await this.#ask("subscribe", { mid, ...carrying(trackId) }, "unknown_mid", "unknown_track");
-    if (failure === "unknown_track") {
-      this.#refused.add(trackId);
+    const refusals = trackId === MIX ? ["unsupported", "at_capacity"] : ["unknown_track"];
+    const failure = await this.#ask("subscribe", { mid, ...carrying(trackId) }, "unknown_mid", ...refusals);
+    if (refusals.includes(failure)) {
       this.#assign(section, null, true);
+      this.#refuse(trackId);
     } else if (failure === "unknown_mid") {
       section.live = false;
       this.#offerNeeded = true;
     } else {
       this.#assign(section, trackId, true);
     }
+  }
+
+  #refuse(trackId) {
+    this.#refused.add(trackId);
+    this.emit("refused", { trackId });
   }
 
   /** Send a request whose failure with one of `codes` is an answer too. @returns {Promise<string|null>} that code */
@@ -304,7 +320,7 @@ export class Call extends Emitter {
 
   /** An offer that adds sections adds half as many again, empty: the next to come need no offer at all. */
   #addSpares(connection, kind) {
-    const sections = this.#sections.filter((section) => section.kind === kind && !section.trackId?.startsWith("slot:"));
+    const sections = this.#sections.filter((section) => section.kind === kind && !isVoices(section.trackId));
     const free = sections.filter((section) => section.trackId === null).length;
     const wanted = Math.ceil((sections.length - free) / 2);
     for (let count = free; count < wanted; count += 1) this.#addReceiver(connection, kind, null);
@@ -341,11 +357,11 @@ export class Call extends Emitter {
       const trackId = publishedAs.get(publication.transceiver?.mid) ?? null;
       if (trackId !== publication.trackId) Object.assign(publication, { trackId, announced: false });
     }
-    const carries = new Map(subscribed.map(({ mid, track_id, slot }) => [mid, track_id ?? slotId(slot)]));
+    const carries = new Map(subscribed.map(({ mid, track_id, slot, mix }) => [mid, mix ? MIX : (track_id ?? slotId(slot))]));
     this.#sections = this.#sections.filter(({ transceiver }) => transceiver.currentDirection !== "stopped");
     for (const section of this.#sections) {
       const trackId = carries.get(section.transceiver.mid) ?? null;
-      if (section.trackId !== null && trackId === null) this.#refused.add(section.trackId);
+      if (section.trackId !== null && trackId === null) this.#refuse(section.trackId);
       this.#assign(section, trackId, section.transceiver.currentDirection === "recvonly");
     }
     const ours = new Set([...this.#publications.values()].map((one) => one.transceiver?.mid));

@@ -20,6 +20,8 @@ export class Lobby extends Emitter {
   selfId = "";
   /** How many sections it takes to hear whoever speaks. */
   audioSlots = 0;
+  /** Ids of those who speak to us alone, which is heard in the mix only. @type {string[]} */
+  whisperers = [];
   /** @type {Map<string, Participant>} */
   participants = new Map();
   /** @type {ChatMessage[]} */
@@ -43,12 +45,14 @@ export class Lobby extends Emitter {
   /**
    * Take over what the server says is true, after joining or resuming.
    * @param {{lobby: string, participant_id: string, participants: Participant[], audio_slots: number, chat: ChatMessage[]}} snapshot
+   * @param {string[]} [whisperers] see there; after joining there are none
    */
-  reset(snapshot) {
+  reset(snapshot, whisperers = []) {
     if (snapshot.lobby !== this.name) this.chat = [];
     this.name = snapshot.lobby;
     this.selfId = snapshot.participant_id;
     this.audioSlots = snapshot.audio_slots;
+    this.whisperers = whisperers;
     this.participants = new Map(snapshot.participants.map((one) => [one.participant_id, { ...one }]));
     this.emit("changed");
     const known = this.chat.at(-1)?.seq ?? 0;
@@ -103,6 +107,10 @@ export class Lobby extends Emitter {
       const participant = this.participants.get(participant_id);
       if (!participant || participant.speaking === speaking) return;
       participant.speaking = speaking;
+      this.emit("changed");
+    },
+    private_audio: ({ participant_ids }) => {
+      this.whisperers = participant_ids;
       this.emit("changed");
     },
     chat: ({ message }) => this.#keep(message, false),

@@ -7,11 +7,13 @@
  *
  * Events: `state`, `ended`, `problem` (an error to show), `closing` ({reason}: the server is about to stop).
  */
+import { MIX } from "./call.js";
 import { Emitter } from "./emitter.js";
 import { RequestError } from "./errors.js";
 
 /** The form waits this long before it says that entering did not work. */
 const ENTER_TIMEOUT_MS = 15_000;
+const MIX_STAYS_MS = 2_000;
 
 export class Session extends Emitter {
   state = "outside";
@@ -23,6 +25,9 @@ export class Session extends Emitter {
   #lobby;
   #media;
   #call;
+  #takesMix = false;
+  #mixRefused = false;
+  #mixTimer = 0;
 
   /**
    * @param {{connection: import("./connection.js").Connection, lobby: import("./lobby.js").Lobby,
@@ -42,6 +47,7 @@ export class Session extends Emitter {
     lobby.on("changed", () => this.#followLobby());
     media.on("changed", ({ source }) => this.#publish(source));
     call.on("problem", (error) => this.emit("problem", error));
+    call.on("refused", ({ trackId }) => this.#doWithout(trackId));
   }
 
   /** Who and where we are, or null outside. */
@@ -91,12 +97,13 @@ export class Session extends Emitter {
 
   async #ready(resumed) {
     if (resumed?.replayed) {
+      this.#lobby.apply("private_audio", { participant_ids: resumed.private_audio });
       this.#call.resume(resumed.media_state); // what we missed of the lobby follows
       return;
     }
     if (resumed?.lobby) {
       const isReload = this.state === "entering";
-      this.#arrive(resumed.lobby);
+      this.#arrive(resumed.lobby, resumed.private_audio);
       if (isReload) this.#call.start();
       else this.#call.resume(resumed.media_state);
       return;
@@ -112,8 +119,8 @@ export class Session extends Emitter {
     }
   }
 
-  #arrive(snapshot) {
-    this.#lobby.reset(snapshot);
+  #arrive(snapshot, whisperers = []) {
+    this.#lobby.reset(snapshot, whisperers);
     for (const source of [this.#media.microphone, this.#media.camera, this.#media.screen]) this.#publish(source);
     this.#setState("inside");
     clearTimeout(this.#entering?.timer);
@@ -153,8 +160,38 @@ export class Session extends Emitter {
   }
 
   #followLobby() {
-    this.#call.want(this.#lobby.tracksByName, this.#lobby.audioSlots);
+    this.#chooseMix();
+    this.#wantAudible();
     this.#call.setParticipants(this.#lobby.participants.size);
+  }
+
+  /** What is said to us alone is in the mix only. It stays a while longer, so that pauses do not switch to and fro. */
+  #chooseMix() {
+    if (this.#lobby.whisperers.length > 0) {
+      clearTimeout(this.#mixTimer);
+      this.#mixTimer = 0;
+      this.#takesMix = !this.#mixRefused;
+      return;
+    }
+    this.#mixRefused = false;
+    if (!this.#takesMix || this.#mixTimer) return;
+    this.#mixTimer = setTimeout(() => {
+      this.#mixTimer = 0;
+      this.#takesMix = false;
+      this.#wantAudible();
+    }, MIX_STAYS_MS);
+  }
+
+  /** Better the voices without what is for us alone than nothing. */
+  #doWithout(trackId) {
+    if (trackId !== MIX) return;
+    this.#mixRefused = true;
+    this.#takesMix = false;
+    this.#wantAudible();
+  }
+
+  #wantAudible() {
+    this.#call.want(this.#lobby.tracksByName, this.#takesMix ? MIX : this.#lobby.audioSlots);
   }
 
   #publish(source) {

@@ -29,6 +29,7 @@ from signaling.messages import (
     PlayOpen,
     PlayOpened,
     PlayProgress,
+    PrivateAudio,
     PublishRequest,
     Subscribe,
     Subscribed,
@@ -223,6 +224,23 @@ async def test_a_bot_that_comes_back_hears_and_speaks_on() -> None:
             for _ in range(10):
                 mixes.only.tick()
             assert (await progress(back, "done")).played_ms == 220
+
+
+async def test_who_is_whispered_to_is_told_also_when_it_comes_back() -> None:
+    async with running_server(open_mix=Mixes()) as server, in_lobby(server.url, name="Bot") as bot:
+        async with connected(server.url) as ada:
+            ada_id = (await ada.join(name="Ada")).participant_id
+            bot_id = bot.joined.participant_id
+            await bot.expect(PlayOpen(rate=16000, to=ada_id), PlayOpened)
+            assert (await ada.until(PrivateAudio)).participant_ids == (bot_id,)
+            await ada.drop()
+        async with connected(server.url) as back:
+            assert (await back.resume_after(ada)).private_audio == (bot_id,)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server.service.lobbies.open["garden"].mix.require().run)
+                await bot.expect(PlayClear(), PlayCleared)
+                nursery.cancel_scope.cancel()
+            assert (await back.until(PrivateAudio)).participant_ids == ()
 
 
 async def test_a_section_may_carry_the_mix() -> None:

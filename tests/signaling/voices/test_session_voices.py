@@ -31,6 +31,7 @@ from signaling.messages import (
     PlayOpen,
     PlayProgress,
     Press,
+    PrivateAudio,
     Resume,
     Resumed,
     ServerMessage,
@@ -454,9 +455,12 @@ async def test_what_is_said_to_one_is_said_through_another_mouth(
             (ada_id, [2] * 1600 + [3] * 1600),
         ]
         assert [each.state for each in fates(await line.settle())] == ["done"] * 3
-        # Nobody is told what is whispered, and the mouth for it is not kept.
+        # Nobody else is told of a whisper, and the mouth for it is not kept.
         assert [each.closed for each in mixes.only.mouths] == [False, True]
-        assert len([each for each in await ada.settle() if isinstance(each, TrackPublished)]) == 1
+        heard = await ada.settle()
+        assert len([each for each in heard if isinstance(each, TrackPublished)]) == 1
+        told = [each.participant_ids for each in heard if isinstance(each, PrivateAudio)]
+        assert told == [(identity(parts, "Mouth"),), ()]
 
 
 async def test_a_whisper_ends_when_whom_it_is_for_leaves(autojump_clock: trio.testing.MockClock) -> None:

@@ -74,6 +74,7 @@ export class Statistics {
 
   #ownerOf(trackId) {
     if (trackId.startsWith("slot:")) return "Whoever speaks";
+    if (trackId === "mix") return "Everybody, mixed";
     const owner = this.#lobby.others.find((one) => one.tracks.some((track) => track.track_id === trackId));
     const track = owner?.tracks.find((one) => one.track_id === trackId);
     return owner ? `${owner.name}, ${track.source}` : "–";

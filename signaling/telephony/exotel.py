@@ -8,25 +8,22 @@ not agree on whether mu-law may be the default: what ``media_format`` says is be
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from json import dumps
 
 import numpy as np
 
 from signaling.telephony import fields
-from signaling.telephony.fields import Fields, MessageNumbers
+from signaling.telephony.fields import Fields
 from signaling.telephony.g711 import decode_alaw, decode_mulaw, encode_alaw, encode_mulaw
+from signaling.telephony.json_stream import JsonStream
 from signaling.telephony.line import Samples
 from signaling.telephony.phone import (
     Call,
     CallRefusedError,
     Cleared,
-    Marked,
     PhoneEvent,
     PhoneFaultError,
-    Pressed,
     Spoken,
     Started,
-    Stopped,
 )
 
 NAME = "exotel"
@@ -103,70 +100,30 @@ class Chunks:
         self._waiting.clear()
 
 
-class ExotelStream:
+class ExotelStream(JsonStream):
     """One stream. A ``PhoneDialect``."""
 
     name = NAME
+    number_key = "sequence_number"
+    stream_key = "stream_sid"
+    events = "media, dtmf, mark, clear or stop"
 
     def __init__(self) -> None:
-        self._numbers = MessageNumbers("sequence_number")
-        self._stream_id: str | None = None
+        super().__init__()
         self._encoding = LINEAR
         self._chunks = Chunks()
-
-    @property
-    def gaps(self) -> int:
-        """See ``PhoneDialect``."""
-        return self._numbers.gaps
-
-    def receive(self, text_untrusted: str) -> PhoneEvent | None:
-        """See ``PhoneDialect``."""
-        message = fields.read_object(text_untrusted)
-        event = fields.text(message, "event")
-        if event == "connected":
-            return None
-        self._numbers.count(message)
-        if event == "start":
-            return self._started(message)
-        if self._stream_id is None:
-            raise PhoneFaultError(f"`{event[:20]}` came before `start`")
-        if event == "media":
-            return self._spoken(fields.inner(message, "media"))
-        if event == "dtmf":
-            return Pressed(fields.digit(fields.inner(message, "dtmf")))
-        if event == "mark":
-            return Marked(fields.text(fields.inner(message, "mark"), "name"))
-        if event == "clear":
-            return Cleared()
-        if event == "stop":
-            reason = message.get("stop")
-            said = fields.text(reason, "reason", default="") if isinstance(reason, dict) else ""
-            return Stopped(said or "the call ended")
-        raise PhoneFaultError(
-            "there is no such `event`: expected connected, start, media, dtmf, mark, clear or stop"
-        )
 
     def audio(self, samples: Samples) -> Sequence[str]:
         """See ``PhoneDialect``."""
         pieces = self._chunks.add(self._encoding.encode(samples))
         return [self._message("media", media={"payload": b64encode(piece).decode()}) for piece in pieces]
 
-    def mark(self, name: str) -> str:
-        """See ``PhoneDialect``."""
-        return self._message("mark", mark={"name": name})
-
     def clear(self) -> str:
         """See ``PhoneDialect``."""
         self._chunks.drop()
-        return self._message("clear")
-
-    def _message(self, event: str, **more: object) -> str:
-        assert self._stream_id is not None  # nothing is said before `start`
-        return dumps({"event": event, "stream_sid": self._stream_id, **more})
+        return super().clear()
 
     def _started(self, message: Fields) -> Started:
-        if self._stream_id is not None:
-            raise PhoneFaultError("`start` came twice")
         start = fields.inner(message, "start")
         media = start.get("media_format") or {}
         if not isinstance(media, dict):
@@ -190,10 +147,15 @@ class ExotelStream:
             called=fields.text(start, "to", default=""),
             parameters=fields.parameters(start, "custom_parameters"),
         )
-        self._stream_id, self._encoding = stream_id, encoding
+        self._encoding = encoding
         return Started(call)
 
-    def _spoken(self, media: Fields) -> PhoneEvent | None:
-        if not fields.is_inbound(media):
-            return None
+    def _spoken(self, media: Fields) -> PhoneEvent:
         return Spoken(self._encoding.decode(fields.audio(media, max_bytes=MAX_AUDIO_BYTES)))
+
+    def _why_stopped(self, message: Fields) -> str:
+        reason = message.get("stop")
+        return fields.text(reason, "reason", default="") if isinstance(reason, dict) else ""
+
+    def _other(self, event: str) -> PhoneEvent:
+        return Cleared() if event == "clear" else super()._other(event)

@@ -1,30 +1,16 @@
 """G.711 (ITU-T G.711, 1988) between bytes and samples, by tables: what telephone providers send in JSON, 160 bytes at a time.
 
+The kernels of ``media.audio.g711`` are for float samples and buffers that are there already; this is for texts that come and go.
+
 16-bit samples hold the 14 bits of mu-law and the 13 of A-law in their upper bits, as everywhere in telephony.
 """
 
 import numpy as np
 import numpy.typing as npt
 
+from media.audio.g711 import A_LAW, MU_LAW, VALUES
+from media.audio.samples import INT16_SCALE
 from signaling.telephony.line import Samples
-
-#: G.711 section 2: the sign and magnitude that mu-law adds before it takes the logarithm, in 16 bits.
-_MU_BIAS = 33 << 2
-
-
-def _mulaw_values() -> Samples:
-    """Return the sample of every mu-law byte (table 2a: all bits are inverted on the line)."""
-    bits = ~np.arange(256, dtype=np.int64) & 0xFF
-    magnitude = ((((bits & 0x0F) << 3) + _MU_BIAS) << (bits >> 4 & 7)) - _MU_BIAS
-    return np.where(bits & 0x80, -magnitude, magnitude).astype(np.int16)
-
-
-def _alaw_values() -> Samples:
-    """Return the sample of every A-law byte (table 1a: even bits are inverted on the line)."""
-    bits = np.arange(256, dtype=np.int64) ^ 0x55
-    segment, step = bits >> 4 & 7, (bits & 0x0F) << 4
-    magnitude = np.where(segment == 0, step + 8, (step + 0x108) << np.maximum(segment - 1, 0))
-    return np.where(bits & 0x80, magnitude, -magnitude).astype(np.int16)
 
 
 def _nearest(values: Samples) -> npt.NDArray[np.uint8]:
@@ -37,8 +23,8 @@ def _nearest(values: Samples) -> npt.NDArray[np.uint8]:
     return order[np.searchsorted(borders, samples, side="right")].astype(np.uint8)
 
 
-_MULAW_TO_LINEAR = _mulaw_values()
-_ALAW_TO_LINEAR = _alaw_values()
+_MULAW_TO_LINEAR: Samples = np.rint(VALUES[MU_LAW] * INT16_SCALE).astype(np.int16)
+_ALAW_TO_LINEAR: Samples = np.rint(VALUES[A_LAW] * INT16_SCALE).astype(np.int16)
 _LINEAR_TO_MULAW = _nearest(_MULAW_TO_LINEAR)
 _LINEAR_TO_ALAW = _nearest(_ALAW_TO_LINEAR)
 #: What a mu-law encoder makes of nothing: the positive zero (there is a negative one, 0x7F).

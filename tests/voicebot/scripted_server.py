@@ -1,12 +1,13 @@
 """A server that says what a test tells it to, over in-memory streams: the far end for tests in virtual time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
+import voicebot
 from signaling.messages import (
     AudioFrameWire,
     ClientFrame,
@@ -24,6 +25,9 @@ from signaling.messages import (
     encode_audio_frame,
     encode_server,
 )
+
+URL = "ws://relay.example/ws"
+STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=4)
 
 
 def welcome(number: int) -> Welcome:
@@ -177,3 +181,27 @@ async def open_scripted_server() -> AsyncIterator[ScriptedServer]:
     async with trio.open_nursery() as nursery:
         yield ScriptedServer(nursery)
         nursery.cancel_scope.cancel()
+
+
+Script = Callable[[Visit], Awaitable[None]]
+
+
+@asynccontextmanager
+async def connected(*scripts: Script) -> AsyncIterator[voicebot.Connection]:
+    """A connection to a server that plays these, one after another; the last one waits for the goodbye."""
+    async with open_scripted_server() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(_serve, server, scripts)
+        async with voicebot.connect(
+            URL, lobby="garden", name="Ada", open_stream=server.open_stream, reconnect=STEADY
+        ) as connection:
+            yield connection
+
+
+async def _serve(server: ScriptedServer, scripts: tuple[Script, ...]) -> None:
+    for number, script in enumerate(scripts):
+        async with server.visit() as visit:
+            if number == 0:
+                await visit.admit(snapshot())
+            await script(visit)
+            if number == len(scripts) - 1:
+                await visit.wait_closed()

@@ -1,13 +1,11 @@
 """Streams of frames: opened, read, too slow, ended, and opened again. Virtual time, a scripted far end."""
 
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-from scripted_server import ScriptedServer, Visit, open_scripted_server, snapshot
+from scripted_server import Visit, connected, snapshot
 
 import voicebot
 from signaling.messages import (
@@ -20,32 +18,8 @@ from signaling.messages import (
     Ok,
 )
 
-URL = "ws://relay.example/ws"
-STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=4)
 #: 20 ms at 8 kHz.
 PCM = bytes(range(256)) + bytes(64)
-Script = Callable[[Visit], Awaitable[None]]
-
-
-@asynccontextmanager
-async def connected(*scripts: Script) -> AsyncIterator[voicebot.Connection]:
-    """A connection to a server that plays these, one after another; the last one waits for the goodbye."""
-    async with open_scripted_server() as server, trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, server, scripts)
-        async with voicebot.connect(
-            URL, lobby="garden", name="Ada", open_stream=server.open_stream, reconnect=STEADY
-        ) as connection:
-            yield connection
-
-
-async def _serve(server: ScriptedServer, scripts: tuple[Script, ...]) -> None:
-    for number, script in enumerate(scripts):
-        async with server.visit() as visit:
-            if number == 0:
-                await visit.admit(snapshot())
-            await script(visit)
-            if number == len(scripts) - 1:
-                await visit.wait_closed()
 
 
 async def test_stream_is_asked_for_when_it_is_read_and_misses_nothing(

@@ -1,13 +1,12 @@
 """Playouts: fed in good time, cleared, cut off and gone on with. Virtual time, a scripted far end."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 
 import numpy as np
 import pytest
 import trio
 import trio.testing
-from scripted_server import ScriptedServer, Visit, open_scripted_server, snapshot
+from scripted_server import Visit, connected, snapshot
 from trio_websocket import ConnectionClosed
 
 import voicebot
@@ -25,32 +24,8 @@ from signaling.messages import (
     decode_client,
 )
 
-URL = "ws://relay.example/ws"
-STEADY = voicebot.Backoff(initial_s=1, factor=2, maximum_s=16, jitter=0, attempts=4)
 RATE = 8000
 SECOND = np.arange(RATE, dtype=np.int16).tobytes()
-Script = Callable[[Visit], Awaitable[None]]
-
-
-@asynccontextmanager
-async def connected(*scripts: Script) -> AsyncIterator[voicebot.Connection]:
-    """A connection to a server that plays these, one after another; the last one waits for the goodbye."""
-    async with open_scripted_server() as server, trio.open_nursery() as nursery:
-        nursery.start_soon(_serve, server, scripts)
-        async with voicebot.connect(
-            URL, lobby="garden", name="Ada", open_stream=server.open_stream, reconnect=STEADY
-        ) as connection:
-            yield connection
-
-
-async def _serve(server: ScriptedServer, scripts: tuple[Script, ...]) -> None:
-    for number, script in enumerate(scripts):
-        async with server.visit() as visit:
-            if number == 0:
-                await visit.admit(snapshot())
-            await script(visit)
-            if number == len(scripts) - 1:
-                await visit.wait_closed()
 
 
 def progress(

@@ -8,21 +8,18 @@ from typing import Self
 
 import trio
 
+from voicebot.audio.ending_queue import EndingQueue
 from voicebot.audio.stream import AudioStream
-from voicebot.errors import VoicebotError
 
 
-class Arrivals:
+class Arrivals(EndingQueue[AudioStream]):
     """Streams that wait for the reader of one ``Speakers``. Bounded by the size of a lobby: one for each speaker."""
 
     def __init__(self, rate: int, frame_ms: int) -> None:
+        super().__init__()
         self.rate = rate
         self.frame_ms = frame_ms
         self.abandoned = False
-        self.ended: str | None = None
-        self._error: VoicebotError | None = None
-        self._streams: deque[AudioStream] = deque()
-        self._readers = trio.lowlevel.ParkingLot()
 
     def abandon(self) -> None:
         """Note that nobody reads it any more; called when the reader is garbage."""
@@ -32,32 +29,8 @@ class Arrivals:
         """Append a stream; after ``end`` it goes nowhere."""
         if self.ended is None:
             # Of somebody who left before anybody looked, nothing need be seen: who comes and goes must not add up.
-            self._streams = deque(each for each in self._streams if each.ended is None)
-            self._streams.append(stream)
-            self._readers.unpark()
-
-    def end(self, reason: str, error: VoicebotError | None = None) -> None:
-        """Let readers have what is there, and then the end, or this error; only the first counts."""
-        if self.ended is None:
-            self.ended = reason
-            self._error = error
-            self._readers.unpark_all()
-
-    async def get(self) -> AudioStream | None:
-        """Wait for the next stream; None: it was the last.
-
-        Raises: the error given to ``end``, after the last stream.
-        """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._streams:
-            if self._error is not None:
-                raise self._error
-            if self.ended is not None:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return None
-            await self._readers.park()
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return self._streams.popleft()
+            self._waiting = deque(each for each in self._waiting if each.ended is None)
+            self._put(stream)
 
 
 class Speakers:

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import trio
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.audio.barge_in import BargeIn
 from voicebot.audio.playout import Playout
 from voicebot.bot import Assignment, Bot
 from voicebot.connection import Connection
 from voicebot.errors import VoicebotError
 from voicebot.nursery import open_bare_nursery
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.openai_realtime import (
     SERVICE,
     AudioDelta,

@@ -16,12 +16,12 @@ import trio
 
 from signaling.messages import MAX_CHAT_LENGTH, ChatPosted
 from signaling.messages import ChatMessage as ChatLine
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.bot import CHAT, Assignment, Bot, UnansweredError
 from voicebot.chat_memory import ChatMemories, token_estimate
 from voicebot.connection import Connection
 from voicebot.errors import VoicebotError
 from voicebot.nursery import open_bare_nursery
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.errors import ServiceError
 from voicebot.services.openai_chat import SERVICE, ChatClient, ChatMessage, ChatSettings
 from voicebot.token_bucket import TokenBucket

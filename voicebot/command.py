@@ -16,20 +16,7 @@ import typer
 from voicebot.announcer import Announcer
 from voicebot.bot import Bot
 from voicebot.chat_bot import ChatBot
-from voicebot.command_options import (
-    DRAIN_SECONDS,
-    RELAY,
-    Capacity,
-    Config,
-    Credential,
-    Drain,
-    Lobby,
-    Name,
-    Password,
-    Token,
-    Url,
-    Wait,
-)
+from voicebot.command_options import CommonOptions, Config, with_common_options
 from voicebot.echo_bot import MAX_DELAY_MS, EchoBot
 from voicebot.launch import Wish, fail, launch, parse_config
 from voicebot.recorder import Recorder
@@ -44,23 +31,16 @@ class BotNotFoundError(Exception):
 
 
 @app.command()
-def chat(
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 100,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
-) -> None:
+@with_common_options(capacity=100)
+def chat(common: CommonOptions) -> None:
     """Greet who comes and answer in the chat."""
-    launch(Wish(ChatBot, url, name, capacity, credential, drain_seconds, wait, lobby, token, password))
+    launch(Wish(ChatBot, common))
 
 
 @app.command()
+@with_common_options()
 def echo(
+    common: CommonOptions,
     delay_ms: Annotated[
         int | None,
         typer.Option(
@@ -69,39 +49,24 @@ def echo(
             help="Repeat so much later, while they speak; else when they have stopped.",
         ),
     ] = None,
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
 ) -> None:
     """Repeat what people say. Who asks for it may say `delay_ms` in its config; --delay-ms is for --lobby."""
     config = {} if delay_ms is None else {"delay_ms": delay_ms}
-    if delay_ms is not None and lobby is None:
+    if delay_ms is not None and common.lobby is None:
         fail("--delay-ms goes with --lobby: a bot that is asked for is told by its config", 2)
     launch(
         Wish(
             EchoBot,
-            url,
-            name,
-            capacity,
-            credential,
-            drain_seconds,
-            wait,
-            lobby,
-            token,
-            password,
+            common,
             config=config,
         )
     )
 
 
 @app.command()
+@with_common_options()
 def announce(
+    common: CommonOptions,
     file: Annotated[
         Path | None,
         typer.Argument(
@@ -118,21 +83,12 @@ def announce(
         Path | None,
         typer.Option(help="Where the files are that may be asked for; none may, if left out."),
     ] = None,
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
 ) -> None:
     """Say a text or play a file to a lobby, and go."""
     config: dict[str, Any] = {"times": times, "pause_s": pause_s}
-    if lobby is None and (file is not None or text is not None):
+    if common.lobby is None and (file is not None or text is not None):
         fail("a file or --text goes with --lobby: a bot that is asked for is told by its config", 2)
-    if lobby is not None and (file is None) == (text is None):
+    if common.lobby is not None and (file is None) == (text is None):
         fail("expected a file, or --text, and not both", 2)
     if text is not None:
         config |= {"text": text, "voice": voice}
@@ -143,15 +99,7 @@ def announce(
     launch(
         Wish(
             Announcer,
-            url,
-            name,
-            capacity,
-            credential,
-            drain_seconds,
-            wait,
-            lobby,
-            token,
-            password,
+            common,
             make=partial(Announcer, directory=directory),
             config=config,
         )
@@ -159,7 +107,9 @@ def announce(
 
 
 @app.command()
+@with_common_options()
 def record(
+    common: CommonOptions,
     directory: Annotated[
         Path, typer.Option(help="Where recordings go, each into a directory of its own.")
     ] = Path("recordings"),
@@ -170,15 +120,6 @@ def record(
     participants: Annotated[
         bool, typer.Option(help="Whether to record everybody by themselves, with --lobby.")
     ] = True,
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
 ) -> None:
     """Record a lobby: everybody by themselves, and all together, in files that begin at the same instant."""
     if format_ not in FORMATS:
@@ -186,15 +127,7 @@ def record(
     launch(
         Wish(
             Recorder,
-            url,
-            name,
-            capacity,
-            credential,
-            drain_seconds,
-            wait,
-            lobby,
-            token,
-            password,
+            common,
             make=partial(Recorder, directory=directory),
             config={"format": format_, "mixed": mixed, "participants": participants},
         )
@@ -202,18 +135,11 @@ def record(
 
 
 @app.command()
+@with_common_options()
 def run(
+    common: CommonOptions,
     bot: Annotated[str, typer.Argument(help="The bot's class, such as package.module:Class.")],
     config: Config = "{}",
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
 ) -> None:
     """Run a bot of your own: a class derived from voicebot.Bot."""
     try:
@@ -223,16 +149,8 @@ def run(
     launch(
         Wish(
             found,
-            url,
-            name,
-            capacity,
-            credential,
-            drain_seconds,
-            wait,
-            lobby,
-            token,
-            password,
-            config=parse_config(config, lobby),
+            common,
+            config=parse_config(config, common.lobby),
         )
     )
 

@@ -18,6 +18,7 @@ from signaling.messages import Join
 from voicebot.attendance import attend
 from voicebot.bot import Bot
 from voicebot.bot_runner import MakeBot
+from voicebot.command_options import CommonOptions
 from voicebot.errors import ConnectError, VoicebotError
 from voicebot.provider import Provider
 from voicebot.stream import CLIENT_PATH, WebSocketUrl, relay_url
@@ -31,15 +32,7 @@ class Wish:
     """A bot, and what the command line says of it."""
 
     bot: type[Bot]
-    url: str
-    name: str | None
-    capacity: int
-    credential: str | None
-    drain_seconds: float
-    wait: bool
-    lobby: str | None
-    token: str | None
-    password: str | None
+    common: CommonOptions
     #: Makes the bot, unless its class does.
     make: MakeBot | None = None
     #: What the one in ``lobby`` is to do.
@@ -54,20 +47,20 @@ def launch(wish: Wish) -> None:
     log = partial(typer.echo, err=True)
     until_signal: Callable[[], Awaitable[None]]
     try:
-        if wish.lobby is not None:
-            until_signal = partial(attend_until_signal, _attendance(wish, wish.lobby, log))
+        if wish.common.lobby is not None:
+            until_signal = partial(attend_until_signal, _attendance(wish, wish.common.lobby, log))
         else:
             provider = Provider(
-                wish.url,
+                wish.common.url,
                 wish.bot,
-                name=wish.name,
-                capacity=wish.capacity,
-                credential=wish.credential,
+                name=wish.common.name,
+                capacity=wish.common.capacity,
+                credential=wish.common.credential,
                 make=wish.make,
-                patient=wish.wait,
+                patient=wish.common.wait,
                 log=log,
             )
-            until_signal = partial(provide_until_signal, provider, wish.drain_seconds)
+            until_signal = partial(provide_until_signal, provider, wish.common.drain_seconds)
     except ValueError as error:
         fail(str(error), 2)
     cause: BaseException | None = None
@@ -85,7 +78,7 @@ def _explain(cause: BaseException, wish: Wish) -> str:
     """Return what went wrong, and what to do about it where that is known."""
     text = str(cause) or "the relay did not answer in time"
     if isinstance(cause, ConnectError) and cause.status in REFUSALS:
-        given = "this credential is none of its" if wish.credential else "it wants a credential"
+        given = "this credential is none of its" if wish.common.credential else "it wants a credential"
         text += f": {given}. Set RELAY_BOT_CREDENTIAL to the RELAY_ADMIN_TOKEN it was started with, or a company's API key"
     return text
 
@@ -152,8 +145,8 @@ def _attendance(wish: Wish, lobby: str, log: Callable[[str], None]) -> Callable[
 
     Raises: ValueError for a URL or a name that cannot be one.
     """
-    name = wish.name or wish.bot.title
-    WebSocketUrl.parse(relay_url(wish.url, CLIENT_PATH))
+    name = wish.common.name or wish.bot.title
+    WebSocketUrl.parse(relay_url(wish.common.url, CLIENT_PATH))
     try:
         Join(lobby=lobby, name=name)
     except ValidationError as error:
@@ -161,13 +154,13 @@ def _attendance(wish: Wish, lobby: str, log: Callable[[str], None]) -> Callable[
         raise ValueError(f"--{fault['loc'][0]}: {fault['msg']}") from None
     return partial(
         attend,
-        wish.url,
+        wish.common.url,
         wish.make or wish.bot,
         lobby=lobby,
         name=name,
         config=wish.config,
-        token=wish.token,
-        password=wish.password,
-        patient=wish.wait,
+        token=wish.common.token,
+        password=wish.common.password,
+        patient=wish.common.wait,
         log=log,
     )

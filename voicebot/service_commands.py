@@ -12,26 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.assistant import Assistant
 from voicebot.bot import Assignment, Bot
 from voicebot.bot_runner import MakeBot
 from voicebot.chat_assistant import ChatAssistant, ChatAssistantSettings
-from voicebot.command_options import (
-    DRAIN_SECONDS,
-    RELAY,
-    Capacity,
-    Config,
-    Credential,
-    Drain,
-    Lobby,
-    Name,
-    Password,
-    Token,
-    Url,
-    Wait,
-)
+from voicebot.command_options import CommonOptions, Config, with_common_options
 from voicebot.launch import Wish, fail, launch, parse_config
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import SERVICE as DEEPGRAM
 from voicebot.services.errors import MissingKeyError
 from voicebot.services.openai_chat import SERVICE as CHAT_SERVICE
@@ -58,16 +45,9 @@ def add_service_commands(app: typer.Typer) -> None:
     app.command("chat-assistant")(chat_assistant)
 
 
+@with_common_options()
 def transcriber(
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
+    common: CommonOptions,
     config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
@@ -98,29 +78,14 @@ def transcriber(
     _run(
         Transcriber,
         make,
-        url,
-        name,
-        capacity,
-        credential,
-        drain_seconds,
-        wait,
-        lobby,
-        token,
-        password,
+        common,
         config,
     )
 
 
+@with_common_options()
 def assistant(
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 10,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
+    common: CommonOptions,
     config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
@@ -138,21 +103,12 @@ def assistant(
     def make(assignment: Assignment) -> Bot:
         return Assistant(assignment, settings=settings, breaker=breaker, report=_reporter(assignment))
 
-    _run(
-        Assistant, make, url, name, capacity, credential, drain_seconds, wait, lobby, token, password, config
-    )
+    _run(Assistant, make, common, config)
 
 
+@with_common_options(capacity=100)
 def chat_assistant(
-    url: Url = RELAY,
-    name: Name = None,
-    capacity: Capacity = 100,
-    credential: Credential = None,
-    drain_seconds: Drain = DRAIN_SECONDS,
-    wait: Wait = True,
-    lobby: Lobby = None,
-    token: Token = None,
-    password: Password = None,
+    common: CommonOptions,
     config: Config = "{}",
     service_url: _ServiceUrl = None,
     model: _Model = None,
@@ -185,49 +141,13 @@ def chat_assistant(
     _run(
         ChatAssistant,
         make,
-        url,
-        name,
-        capacity,
-        credential,
-        drain_seconds,
-        wait,
-        lobby,
-        token,
-        password,
+        common,
         config,
     )
 
 
-def _run(
-    bot: type[Bot],
-    make: MakeBot,
-    url: str,
-    name: str | None,
-    capacity: int,
-    credential: str | None,
-    drain_seconds: float,
-    wait: bool,
-    lobby: str | None,
-    token: str | None,
-    password: str | None,
-    config: str,
-) -> None:
-    launch(
-        Wish(
-            bot,
-            url,
-            name,
-            capacity,
-            credential,
-            drain_seconds,
-            wait,
-            lobby,
-            token,
-            password,
-            make=make,
-            config=parse_config(config, lobby),
-        )
-    )
+def _run(bot: type[Bot], make: MakeBot, common: CommonOptions, config: str) -> None:
+    launch(Wish(bot, common, make=make, config=parse_config(config, common.lobby)))
 
 
 def _with(**options: str | None) -> dict[str, str]:

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import trio
 
 from signaling.messages import MAX_CHAT_LENGTH
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.audio.stream import AudioStream
 from voicebot.bot import Assignment, Bot
 from voicebot.connection import Connection
 from voicebot.errors import ConnectionLostError, VoicebotError
 from voicebot.nursery import open_bare_nursery
 from voicebot.services.bounded_queue import BoundedQueue
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import SERVICE, DeepgramSettings
 from voicebot.services.deepgram_stream import Back, DeepgramStream, HeardTurn, Outage, StreamStatistics
 from voicebot.stream import OpenStream

@@ -5,8 +5,8 @@ circuit breaker that all bots of a provider share. Audio that is spoken while a 
 most 200 ms of it wait. None of them holds up who uses it.
 """
 
+from signaling.outbound.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.services.deepgram import DeepgramSettings
 from voicebot.services.deepgram_stream import (
     Back,

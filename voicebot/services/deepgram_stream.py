@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import trio
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.nursery import open_bare_nursery
 from voicebot.services.audio_feed import BACKLOG_MS, AudioFeed
 from voicebot.services.bounded_queue import BoundedQueue
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import (
     CLOSE_STREAM,
     FINALIZE,

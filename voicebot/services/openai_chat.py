@@ -22,9 +22,9 @@ from typing import Any, Literal, Self
 import httpx
 import trio
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.errors import (
     CircuitOpenError,
     ServiceError,
@@ -176,7 +176,7 @@ class ChatClient:
 
         Raises: ServiceRefusedError, ServiceUnavailableError, ServiceFormatError, also from the iterator.
         """
-        trial = Trial(self._breaker, self._breaker.admit(trio.current_time()))
+        trial = Trial(self._breaker)
         try:
             async with self._http.stream("POST", self._url, json=self._request(messages)) as response:
                 if response.status_code != httpx.codes.OK:

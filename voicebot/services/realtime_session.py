@@ -16,11 +16,11 @@ from typing import Any
 
 import trio
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.nursery import open_bare_nursery
 from voicebot.services.audio_feed import BACKLOG_MS, AudioFeed
 from voicebot.services.bounded_queue import BoundedQueue
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.errors import (
     ServiceError,
     ServiceFormatError,

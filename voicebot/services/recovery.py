@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from signaling.outbound import circuit_breaker
+from signaling.outbound.circuit_breaker import BreakerEvent, CircuitBreaker, Permit
 from voicebot.backoff import Backoff
-from voicebot.services.circuit_breaker import BreakerEvent, CircuitBreaker, Permit
 from voicebot.services.errors import CircuitOpenError, ServiceUnavailableError
 
 #: For ever: a bot without its service still is in the lobby, and the service comes back some day.
@@ -21,9 +22,17 @@ Report = Callable[[ServiceUnavailableError], None]
 class Trial:
     """One attempt under a circuit breaker; it is decided once."""
 
-    def __init__(self, breaker: CircuitBreaker, permit: Permit) -> None:
+    def __init__(self, breaker: CircuitBreaker) -> None:
+        """Raises: CircuitOpenError, with the time until the next may be made."""
         self._breaker = breaker
-        self._permit: Permit | None = permit
+        try:
+            self._permit: Permit | None = breaker.admit(trio.current_time())
+        except circuit_breaker.CircuitOpenError as error:
+            raise CircuitOpenError(
+                breaker.name,
+                f"is left alone after repeated failures; it is tried again in {error.retry_after:.0f} s",
+                retry_after_s=error.retry_after,
+            ) from None
 
     def succeed(self) -> None:
         """The service does what it should."""
@@ -74,7 +83,7 @@ async def keep_served(
 
 
 async def _attempt(serve: Serve, breaker: CircuitBreaker) -> None:
-    trial = Trial(breaker, breaker.admit(trio.current_time()))
+    trial = Trial(breaker)
     try:
         await serve(trial)
     except ServiceUnavailableError:

@@ -10,10 +10,10 @@ import trio
 import trio.testing
 from realtime_server import KEY, RATE, RealtimeServer, open_realtime
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.assistant import Assistant
 from voicebot.errors import VoicebotError
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.openai_realtime import RealtimeSettings
 from voicebot.speech import HeardSpan
 from voicebot.testing import FakeLobby, RunningBot, tone

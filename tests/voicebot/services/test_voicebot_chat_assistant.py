@@ -10,12 +10,12 @@ import trio
 import trio.testing
 from chat_server import KEY, ChatServer, endless, hang, open_chat_server, refuse, reply
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.bot import Assignment, UnansweredError
 from voicebot.chat_assistant import APOLOGY, ChatAssistant, ChatAssistantSettings, is_addressed
 from voicebot.chat_memory import ChatMemories, ChatMemory, token_estimate
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.openai_chat import ChatMessage, ChatSettings, ChatTimeouts
 from voicebot.testing import FakeLobby
 from voicebot.token_bucket import TokenBucket

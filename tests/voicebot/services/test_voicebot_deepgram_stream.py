@@ -9,9 +9,9 @@ import trio
 import trio.testing
 from deepgram_server import KEY, DeepgramServer, open_deepgram, speech
 
+from signaling.outbound.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.services.deepgram import DeepgramSettings
 from voicebot.services.deepgram_stream import (
     Back,
@@ -63,7 +63,7 @@ async def transcribing(
     stream = DeepgramStream(
         settings,
         rate=RATE,
-        breaker=breaker or CircuitBreaker("Deepgram", failures=3, open_s=30),
+        breaker=breaker or CircuitBreaker("Deepgram", failures=3, open_seconds=30),
         backoff=STEADY,
         open_stream=None if settings.base_url.startswith("ws://127") else server.host.open_stream,
     )
@@ -271,7 +271,7 @@ async def test_service_that_is_down_is_tried_ever_less_and_by_one_probe(
 ) -> None:
     async with open_deepgram() as server:
         server.host.refusal = (503, b"overloaded")
-        breaker = CircuitBreaker("Deepgram", failures=3, open_s=30)
+        breaker = CircuitBreaker("Deepgram", failures=3, open_seconds=30)
         async with (
             transcribing(server, breaker=breaker) as (stream, _),
             transcribing(server, breaker=breaker) as (other, _),

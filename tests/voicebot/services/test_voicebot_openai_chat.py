@@ -19,9 +19,9 @@ from chat_server import (
     stall,
 )
 
+from signaling.outbound.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.services.errors import (
     CircuitOpenError,
     MissingKeyError,
@@ -169,7 +169,7 @@ async def test_answer_that_takes_too_long_in_all_is_given_up() -> None:
 
 
 async def test_service_that_keeps_failing_is_left_alone() -> None:
-    breaker = CircuitBreaker("the chat service", failures=2, open_s=0.2)
+    breaker = CircuitBreaker("the chat service", failures=2, open_seconds=0.2)
     async with open_chat_server() as server, client(server, refuse(503), breaker=breaker) as chat:
         with pytest.raises(ServiceUnavailableError, match="HTTP 503"):
             await chat.complete(QUESTION)

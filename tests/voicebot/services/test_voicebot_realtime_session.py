@@ -10,9 +10,9 @@ import trio
 import trio.testing
 from realtime_server import KEY, RATE, RealtimeServer, open_realtime
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.backoff import Backoff
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.errors import ServiceError, ServiceRefusedError
 from voicebot.services.openai_realtime import (
     AudioDelta,
@@ -62,7 +62,7 @@ async def conversing(
     ears = Ears()
     session = RealtimeSession(
         settings,
-        breaker=CircuitBreaker("OpenAI Realtime", failures=3, open_s=30),
+        breaker=CircuitBreaker("OpenAI Realtime", failures=3, open_seconds=30),
         handle=ears.handle,
         recall=recall,
         backoff=STEADY,

@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
+from signaling.outbound.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.backoff import Backoff
-from voicebot.services.circuit_breaker import BreakerState, CircuitBreaker
 from voicebot.services.errors import CircuitOpenError, ServiceRefusedError, ServiceUnavailableError
 from voicebot.services.recovery import Trial, keep_served
 
@@ -82,13 +82,22 @@ async def test_service_that_asks_for_patience_gets_it(autojump_clock: trio.testi
 async def test_open_circuit_is_waited_for_and_closed_by_the_probe(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    breaker = CircuitBreaker("x", failures=3, open_s=30)
+    breaker = CircuitBreaker("x", failures=3, open_seconds=30)
     service = Service(*[down()] * 4)
     await service.run(breaker)
     # Three failures at 0, 1 and 3 open it; the probe at 33 fails as well.
     assert service.tried == pytest.approx([0, 1, 3, 33, 63])
     assert service.reports.count(CircuitOpenError.__name__) == 2
     assert breaker.state is BreakerState.CLOSED
+
+
+async def test_open_circuit_says_when_it_is_tried_again(autojump_clock: trio.testing.MockClock) -> None:
+    breaker = CircuitBreaker("x", failures=1, open_seconds=5)
+    Trial(breaker).fail()
+    await trio.sleep(1)
+    with pytest.raises(CircuitOpenError, match=r"^x is left alone .* tried again in 4 s") as raised:
+        Trial(breaker)
+    assert raised.value.retry_after_s == 4
 
 
 async def test_refusal_ends_it_at_once_and_says_nothing_of_its_health(
@@ -109,7 +118,7 @@ async def test_attempts_may_be_bounded(autojump_clock: trio.testing.MockClock) -
 
 
 async def test_probe_that_is_cancelled_leaves_it_to_the_next(autojump_clock: trio.testing.MockClock) -> None:
-    breaker = CircuitBreaker("x", failures=1, open_s=5)
+    breaker = CircuitBreaker("x", failures=1, open_seconds=5)
     with trio.move_on_after(1):
         await Service(down()).run(breaker)
     assert breaker.state is BreakerState.OPEN

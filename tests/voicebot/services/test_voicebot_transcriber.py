@@ -12,10 +12,10 @@ import trio
 import trio.testing
 from deepgram_server import KEY, DeepgramServer, open_deepgram, speech
 
+from signaling.outbound.circuit_breaker import CircuitBreaker
 from voicebot.bot import Assignment
 from voicebot.errors import VoicebotError
 from voicebot.services.api_key import ApiKey
-from voicebot.services.circuit_breaker import CircuitBreaker
 from voicebot.services.deepgram import DeepgramSettings
 from voicebot.services.errors import MissingKeyError
 from voicebot.testing import FakeLobby, Person, RunningBot

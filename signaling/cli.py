@@ -15,6 +15,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from signaling import garbage
 from signaling.configuration.command import config
 from signaling.configuration.flags import with_settings_flags
 from signaling.doctor.command import doctor
@@ -53,7 +54,8 @@ def _add_foreign(app: typer.Typer, found: EntryPoint, *, wanted: bool) -> None:
         app.command(found.name, help=f"See: relay {found.name} --help")(list_only)
         return
     try:
-        app.add_typer(found.load(), name=found.name)
+        with garbage.paused():
+            app.add_typer(found.load(), name=found.name)
     except ImportError as error:
         reason = str(error)
 
@@ -94,15 +96,15 @@ def serve(
     Every setting is also an environment variable (RELAY_PORT=8080) and a line in the settings file relay.toml; flags
     win over variables, and these over the file. Secrets have no flag. See: relay config --help, docs/settings.md.
     """
-    # Imported here: compiling and loading the media stack takes seconds that --help need not spend.
-    from signaling.serve import ServeError, write_ready_file  # noqa: PLC0415
-    from signaling.serve import serve as run  # noqa: PLC0415
-    from signaling.server import RunningServer  # noqa: PLC0415
-
     try:
         settings = load_settings(flags)
     except SettingsError as error:
         fail(str(error), EXIT_USAGE)
+    # Imported here: loading the media stack takes seconds that --help and a bad setting need not spend.
+    with garbage.paused():
+        from signaling.serve import ServeError, write_ready_file  # noqa: PLC0415
+        from signaling.serve import serve as run  # noqa: PLC0415
+        from signaling.server import RunningServer  # noqa: PLC0415
 
     def announce(running: RunningServer) -> None:
         typer.echo(f"Open {running.url} in a browser. Stop with Ctrl-C.")

@@ -67,6 +67,13 @@ def open_cases() -> Iterator[list[Case]]:
         yield cases
 
 
+def warm_up() -> None:
+    """Compile all that the cases run, or load it from the cache. Blocks."""
+    with open_cases() as cases:
+        for case in cases:
+            case.kernel(1)()
+
+
 def rtp_packet(sequence_number: int, size: int, extensions: bytes = b"", payload: bytes = b"") -> bytes:
     """Return a packet of `size` bytes."""
     header = bytes([0x90 if extensions else 0x80, PAYLOAD_TYPE]) + (sequence_number & 0xFFFF).to_bytes(

@@ -25,7 +25,7 @@ TIMEOUT_S = 400  # a cold kernel cache takes minutes
 
 def test_all_connect_are_idle_and_hear_every_line(tmp_path):
     sizes = ["--connections", "60", "--lobby-size", "25", "--rate", "200"]
-    times = ["--idle", "5", "--duration", "2", "--messages-per-second", "10"]
+    times = ["--idle", "5", "--duration", "1", "--messages-per-second", "10"]
     files = ["--json", str(tmp_path / "result.json"), "--plot", str(tmp_path / "plot.png")]
     done = subprocess.run(
         [sys.executable, "-m", "bench", "connections", *sizes, *times, *files],
@@ -43,8 +43,8 @@ def test_all_connect_are_idle_and_hear_every_line(tmp_path):
     assert idle["bytes_per_connection"] > 0
     assert idle["pings_per_second"] > 0
     # Three lobbies in turn, of 20 each: 60 connections spread evenly.
-    assert (fanout["lines"], fanout["refused"]) == (20, 0)
-    assert fanout["delivered"] == fanout["expected"] == 20 * 20 == fanout["latency"]["count"]
+    assert (fanout["lines"], fanout["refused"]) == (10, 0)
+    assert fanout["delivered"] == fanout["expected"] == 10 * 20 == fanout["latency"]["count"]
     assert 0 < fanout["latency"]["p50_ns"] <= fanout["latency"]["p99_ns"] <= fanout["latency"]["max_ns"]
     assert details["health"]["count"] > 0
     assert details["health_unanswered"] == 0

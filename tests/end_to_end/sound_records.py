@@ -37,13 +37,19 @@ class Record:
         return self
 
     async def gather_tone(self, hz: float, *, least_purity: float = 0.97, seconds: float = 0.5) -> "Record":
-        """Hear until that much of it in a row is a tone of that frequency; keep as much of what comes after that."""
-        while True:
+        """Hear until that much of it in a row is a tone of that frequency; keep as much of what comes after that.
+
+        What comes after that is a tone without a hole, or it begins anew: a machine that is busy may hold up who sends.
+        """
+
+        async def is_tone() -> bool:
             self.frames.clear()
             await self.gather(seconds)
-            if self.peak > AUDIBLE and self.purity(hz) > least_purity and abs(self.hz - hz) < 2:
-                self.frames.clear()
-                return await self.gather(seconds)
+            return self.peak > AUDIBLE and self.purity(hz) > least_purity and abs(self.hz - hz) < 2
+
+        while not (await is_tone() and await is_tone() and not self.missing):
+            pass
+        return self
 
     # While `run` runs.
 

@@ -244,8 +244,10 @@ class MediaPeer:
             with trio.move_on_after(self._next_timeout_s()):
                 try:
                     self._receive(await reading.recv(2048))
-                except trio.ClosedResourceError:
-                    continue
+                except (trio.ClosedResourceError, OSError):
+                    if reading is self._socket:
+                        raise
+                    continue  # another took its place: it was closed, at the latest when there was something to read
             now_ns = monotonic_ns()
             self._ice.handle_timeout(now_ns)
             if self._dtls is not None:

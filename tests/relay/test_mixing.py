@@ -181,9 +181,14 @@ async def test_ear_hears_bots_and_people_when_they_talk():
             mix = router.open_mix()
             mix.add(track)
             mouth = mix.open_mouth(rate=24_000)
-            nursery.start_soon(Talker(ada, 500).run)
+            talker = Talker(ada, None)
+            nursery.start_soon(talker.run)
 
             async def listen():
+                # After a pause: a tone that goes on for seconds is no voice but a hum.
+                talker.frequency = None
+                await trio.sleep(0.5)
+                talker.frequency = 500
                 ears = {
                     "all": mix.open_ear(rate=16_000),
                     "others": mix.open_ear(rate=16_000, without=lambda: (mouth,)),

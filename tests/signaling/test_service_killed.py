@@ -15,7 +15,7 @@ from wire_client import connected
 
 from signaling.messages import ChatHistory, ChatPage, ChatSend, ChatSent
 
-KILLS = 6
+KILLS = 4
 #: A kill comes at any time within this after the writers have begun.
 UP_TO_SECONDS = 1.5
 LOBBY = "the hall"

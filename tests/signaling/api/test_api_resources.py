@@ -278,6 +278,8 @@ async def test_a_server_that_drains_makes_neither_sessions_nor_lobbies() -> None
         assert (await api.get("/api/admin/drain"))["refused"] == 2
         assert not (await api.do("DELETE", "/api/admin/drain"))["draining"]
         await api.do("POST", "/api/lobbies", {"name": "den"}, status=201)
-        assert (await api.get("/api/system/ready", key=None))["status"] in {"ready", "degraded"}
+        # It may be down all the same, if this machine holds it up.
+        ready = (await api.ask("GET", "/api/system/ready", key=None)).json()
+        assert ready["checks"]["drain"]["status"] == "ready"
         actions = [entry["action"] for entry in await api.audited()]
         assert actions == ["lobby.create", "drain.end", "drain.begin"]

@@ -9,7 +9,7 @@ from api_client import ADMIN_TOKEN, open_api
 from signaling.auth import Rate
 
 #: Each operation gets so many right and so many wrong requests.
-EXAMPLES = 6
+EXAMPLES = 3
 
 
 async def test_requests_made_up_from_the_description_find_nothing(tmp_path: Path) -> None:

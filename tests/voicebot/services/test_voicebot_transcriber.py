@@ -1,6 +1,7 @@
 """The transcriber in a fake lobby, with a Deepgram of our own: who said what, when, and what is missing. Virtual time."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -189,9 +190,12 @@ async def test_outage_is_told_once_and_what_is_missing_after_it(
         lines = await there.wait_lines(5)
         assert lines[4] == "Ann: ten"
         path = transcript_path(tmp_path, "l-1", "b-1")
-        missing = [
-            record for record in map(json.loads, path.read_text().splitlines()) if record["type"] == "missing"
-        ]
+        for _ in range(100):  # a thread writes them
+            records = map(json.loads, path.read_text().splitlines())
+            missing = [record for record in records if record["type"] == "missing"]
+            if len(missing) == 2:
+                break
+            await trio.to_thread.run_sync(time.sleep, 0.05)
         assert {record["name"] for record in missing} == {"Ann", "Bob"}
         assert all(15_000 < record["lost_ms"] < 20_000 for record in missing)
         assert there.reports
